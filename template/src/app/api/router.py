@@ -1,0 +1,12 @@
+"""All routes of the service."""
+
+from fastapi import APIRouter
+
+from app.api import health, v1
+from app.core.modules import import_modules
+
+router = APIRouter()
+router.include_router(health.router)
+
+for module in import_modules(v1):
+    router.include_router(module.router, prefix="/api/v1")

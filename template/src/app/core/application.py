@@ -1,0 +1,70 @@
+"""The application factory."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+
+from app.core.config import Environment, Settings
+from app.core.db.base import Base
+from app.core.db.engine import create_engine
+from app.core.db.session import Database
+from app.core.db.tables import create_tables
+from app.core.errors import add_error_handlers
+from app.core.logging import configure_logging
+from app.core.project import PROJECT
+from app.core.startup import StartupErrorMiddleware
+
+
+def create_application(
+    router: APIRouter, settings: Settings, *, create_tables_on_start: bool | None = None
+) -> FastAPI:
+    """Make the service: `router` served with `settings`.
+
+    Args:
+        create_tables_on_start: make all tables from the models at start, without migrations;
+            `None` follows `settings.CREATE_TABLES_ON_START`.
+
+    Raises:
+        ValueError: `create_tables_on_start` in production.
+    """
+    if create_tables_on_start is None:
+        create_tables_on_start = settings.CREATE_TABLES_ON_START
+    if create_tables_on_start and settings.ENVIRONMENT is Environment.PRODUCTION:
+        raise ValueError("create_tables_on_start is refused in production: run the migrations")
+
+    @asynccontextmanager
+    async def lifespan(application: FastAPI) -> AsyncIterator[None]:
+        engine = create_engine(settings)
+        try:
+            if create_tables_on_start:
+                await create_tables(engine, Base.metadata)
+            application.state.engine = engine
+            application.state.database = Database(
+                engine,
+                pool_size=settings.DATABASE_POOL_SIZE,
+                pool_timeout=settings.DATABASE_POOL_TIMEOUT,
+            )
+            yield
+        finally:
+            await engine.dispose()
+
+    configure_logging(settings.LOG_LEVEL)
+    application = FastAPI(
+        title=PROJECT.name,
+        description=PROJECT.description,
+        version=PROJECT.version,
+        lifespan=lifespan,
+    )
+    application.include_router(router)
+    add_error_handlers(application)
+    application.add_middleware(StartupErrorMiddleware)
+    if settings.CORS_ALLOWED_ORIGINS:
+        application.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.CORS_ALLOWED_ORIGINS,
+            allow_methods=["*"],
+            allow_headers=["*"],
+        )
+    return application

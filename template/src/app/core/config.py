@@ -1,0 +1,114 @@
+"""Settings, read from the environment and `.env`; nothing else in the service reads either."""
+
+import sys
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+from sqlalchemy import URL
+
+from app.core.db.url import parse_database_url
+
+
+def _split_commas(value: object) -> object:
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+CommaSeparated = Annotated[list[str], NoDecode, BeforeValidator(_split_commas)]
+# SQLAlchemy's URL masks its password wherever it is printed.
+DatabaseURL = Annotated[URL, NoDecode, BeforeValidator(parse_database_url)]
+
+# Passwords that stand in examples, ours included: known to everybody.
+EXAMPLE_PASSWORDS = {"change-me", "changeme", "example", "password", "postgres", "secret"}
+
+
+class Environment(StrEnum):
+    DEVELOPMENT = "development"
+    STAGING = "staging"
+    PRODUCTION = "production"
+
+
+class Settings(BaseSettings):
+    """Each field is the environment variable of its name; durations are in seconds."""
+
+    model_config = SettingsConfigDict(
+        arbitrary_types_allowed=True,
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+    )
+
+    # The strict one is the default: a deployment that forgets to say is a production.
+    ENVIRONMENT: Environment = Environment.PRODUCTION
+
+    DATABASE_URL: DatabaseURL
+    # A direct connection for migrations, for when DATABASE_URL leads to a pooler.
+    MIGRATION_DATABASE_URL: DatabaseURL | None = None
+    DATABASE_POOL_SIZE: int = Field(default=5, ge=1, le=100)
+    # How long a request waits for its turn at the database before it is answered with 503.
+    DATABASE_POOL_TIMEOUT: float = Field(default=5, gt=0, le=60)
+    DATABASE_CONNECT_TIMEOUT: float = Field(default=5, gt=0, le=60)
+    DATABASE_STATEMENT_TIMEOUT: float = Field(default=30, gt=0, le=3600)
+    # Makes all tables from the models, without migrations: for first sketches only.
+    CREATE_TABLES_ON_START: bool = False
+
+    LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    CORS_ALLOWED_ORIGINS: CommaSeparated = []
+
+    # Above: the template's, changed by `copier update`.
+    # Below: yours, so that an update and an addition
+    # never touch the same lines.
+
+    @model_validator(mode="after")
+    def _refuse_example_passwords(self) -> Self:
+        if self.ENVIRONMENT is Environment.DEVELOPMENT:
+            return self
+        for name in ("DATABASE_URL", "MIGRATION_DATABASE_URL"):
+            url = getattr(self, name)
+            if url is not None and url.password in EXAMPLE_PASSWORDS:
+                raise ValueError(f"{name} has the password of an example: choose one of your own")
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_tables_on_start_in_production(self) -> Self:
+        if self.CREATE_TABLES_ON_START and self.ENVIRONMENT is Environment.PRODUCTION:
+            raise ValueError("CREATE_TABLES_ON_START must be off in production: run the migrations")
+        return self
+
+
+def load_settings() -> Settings:
+    """Read the settings, or end the process with code 2 and one line per problem on stderr."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = [_in_one_line(details) for details in error.errors(include_url=False)]
+    except SettingsError as error:
+        problems = [str(error)]
+    except UnicodeDecodeError:
+        problems = [".env is not UTF-8: save it as UTF-8"]
+    print(*problems, sep="\n", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _in_one_line(details: ErrorDetails) -> str:
+    """Say which setting is wrong and how, without its value: that may be a secret."""
+    name = ".".join(str(part) for part in details["loc"])
+    match details["type"], name:
+        case "missing", "DATABASE_URL":
+            return (
+                "DATABASE_URL is not set: export it or write it to .env, as in .env.example, "
+                "or let `uv run devdb COMMAND` give the command a database"
+            )
+        case "missing", _:
+            return f"{name} is not set: export it or write it to .env, as in .env.example"
+        case "value_error", "":
+            return str(details["ctx"]["error"])
+        case "value_error", _:
+            return f"{name} {details['ctx']['error']}"
+        case _:
+            return f"{name}: {details['msg'][0].lower()}{details['msg'][1:]}"

@@ -1,0 +1,1 @@
+"""The database: its URL, engine, sessions, and what models are made of."""

@@ -1,0 +1,1 @@
+"""The history of the schema, and how Alembic applies it."""

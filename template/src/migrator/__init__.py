@@ -1,0 +1,1 @@
+"""Makes schema changes safe; knows Alembic, SQLAlchemy and PostgreSQL, but never `app`."""

@@ -1,0 +1,115 @@
+import asyncio
+
+import httpx2
+import pytest
+from fastapi import APIRouter
+from sqlalchemy import URL, NullPool, inspect, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from starlette.types import Message
+
+from app.core.application import create_application
+from app.core.config import Environment, Settings
+from app.core.db.base import Base
+from app.core.startup import StartupError
+
+
+def settings_for(url: URL, **values: object) -> Settings:
+    return Settings.model_validate(
+        {"ENVIRONMENT": Environment.DEVELOPMENT, "DATABASE_URL": url, **values}
+    )
+
+
+async def table_names(url: URL) -> set[str]:
+    engine = create_async_engine(url, poolclass=NullPool)
+    async with engine.connect() as connection:
+        names = await connection.run_sync(lambda connection: inspect(connection).get_table_names())
+    await engine.dispose()
+    return set(names)
+
+
+async def start(settings: Settings, create_tables_on_start: bool | None = None) -> None:
+    """Start the service and stop it."""
+    application = create_application(
+        APIRouter(), settings, create_tables_on_start=create_tables_on_start
+    )
+    async with application.router.lifespan_context(application):
+        pass
+
+
+async def test_no_table_is_made_unless_asked_for(empty_database_url: URL) -> None:
+    await start(settings_for(empty_database_url))
+
+    assert await table_names(empty_database_url) == set()
+
+
+async def test_the_setting_makes_the_tables(empty_database_url: URL) -> None:
+    await start(settings_for(empty_database_url, CREATE_TABLES_ON_START=True))
+
+    assert await table_names(empty_database_url) == set(Base.metadata.tables)
+
+
+async def test_the_argument_wins_over_the_setting(empty_database_url: URL) -> None:
+    await start(settings_for(empty_database_url, CREATE_TABLES_ON_START=True), False)
+
+    assert await table_names(empty_database_url) == set()
+
+
+async def test_several_processes_may_make_the_tables_at_once(empty_database_url: URL) -> None:
+    settings = settings_for(empty_database_url)
+
+    await asyncio.gather(*(start(settings, True) for _ in range(4)))
+
+    assert await table_names(empty_database_url) == set(Base.metadata.tables)
+
+
+async def test_production_refuses_to_make_tables(empty_database_url: URL) -> None:
+    settings = settings_for(empty_database_url, ENVIRONMENT=Environment.PRODUCTION)
+
+    with pytest.raises(ValueError, match="production"):
+        await start(settings, True)
+
+
+async def test_a_database_under_migrations_refuses_to_be_made_anew(
+    empty_database_url: URL,
+) -> None:
+    engine = create_async_engine(empty_database_url, poolclass=NullPool)
+    async with engine.begin() as connection:
+        await connection.execute(text("CREATE TABLE alembic_version (version_num text)"))
+
+    with pytest.raises(StartupError, match="migrations"):
+        await start(settings_for(empty_database_url), True)
+
+
+async def test_a_start_that_fails_is_told_in_one_line(empty_database_url: URL) -> None:
+    nowhere = empty_database_url.set(database="nowhere")
+    application = create_application(
+        APIRouter(), settings_for(nowhere), create_tables_on_start=True
+    )
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await application({"type": "lifespan", "asgi": {}, "state": {}}, receive, send)
+
+    [message] = sent
+    assert message["type"] == "lifespan.startup.failed"
+    assert "nowhere" in message["message"]
+    assert "\n" not in message["message"]
+
+
+async def test_cors_is_off_unless_origins_are_named(empty_database_url: URL) -> None:
+    origin = "https://app.example"
+
+    for origins, answer in [([], None), ([origin], origin)]:
+        application = create_application(
+            APIRouter(), settings_for(empty_database_url, CORS_ALLOWED_ORIGINS=origins)
+        )
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(application), base_url="http://testserver"
+        ) as client:
+            response = await client.get("/docs", headers={"Origin": origin})
+        assert response.headers.get("access-control-allow-origin") == answer

@@ -1,0 +1,31 @@
+# Commands for working on the template: `uv run just` lists them.
+
+set positional-arguments
+
+[private]
+default:
+    @just --list --unsorted
+
+# Render a service from this folder into .demo and serve it: just serve [--port 8001]
+serve *arguments:
+    uv run copier copy --quiet --defaults --overwrite --vcs-ref HEAD . .demo
+    cd .demo && uv run just dev "$@"
+
+# Run the fast tests: just test [-k name]
+test *arguments:
+    uv run pytest --numprocesses 2 --dist worksteal "$@"
+
+# Run what takes minutes, or a Docker engine
+test-slow *arguments:
+    uv run pytest --numprocesses 2 --dist worksteal -m "slow or docker" "$@"
+
+# Look for mistakes: style and types
+lint:
+    uv run ruff check
+    uv run ruff format --check
+    uv run mypy
+
+# Mend the style
+format:
+    uv run ruff check --fix
+    uv run ruff format

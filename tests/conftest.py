@@ -1,0 +1,72 @@
+"""Projects rendered from the working tree, uncommitted changes included."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import copier
+import pytest
+
+from tests.processes import git
+from tests.project import Project
+
+ROOT = Path(__file__).parents[1]
+
+Render = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template as a plain folder: quicker to render than a repository."""
+    folder = tmp_path_factory.mktemp("template")
+    files = git("ls-files", "--cached", "--others", "--exclude-standard", "-z", cwd=ROOT)
+    for name in files.split("\0"):
+        if (ROOT / name).is_file() and name.startswith(("copier.yml", "template/")):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.fixture
+def render(template: Path, tmp_path: Path) -> Render:
+    """Render a project with the answers given, the others by default; Copier trusts nothing."""
+
+    def render(folder: str = "billing-api", **answers: object) -> Path:
+        project = tmp_path / folder
+        copier.run_copy(str(template), project, data=answers, defaults=True, quiet=True)
+        return project
+
+    return render
+
+
+@pytest.fixture(scope="session")
+def installed(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Project]:
+    """A project with these answers, installed once for each worker."""
+
+    @cache
+    def installed(folder: str, **answers: object) -> Project:
+        path = tmp_path_factory.mktemp("installed") / folder
+        copier.run_copy(str(template), path, data=answers, defaults=True, quiet=True)
+        project = Project(path)
+        project.uv_run("true")
+        project.commit()
+        return project
+
+    return installed
+
+
+@pytest.fixture
+def project(installed: Callable[..., Project]) -> Iterator[Project]:
+    """The project of somebody who pressed Enter four times."""
+    project = installed("billing-api")
+    yield project
+    project.restore()
+
+
+@pytest.fixture
+def bare_project(installed: Callable[..., Project]) -> Iterator[Project]:
+    """The project of somebody who wants no example."""
+    project = installed("Été & Fils", example=False, ci="gitlab")
+    yield project
+    project.restore()

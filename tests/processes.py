@@ -1,0 +1,56 @@
+"""Programs that tests run, in an environment that is the same on every machine."""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+# What must not reach a rendered project: our virtual environment, a database of the developer's,
+# and what makes each start of Python slow.
+UNWANTED = {
+    "DATABASE_URL",
+    "ENVIRONMENT",
+    "MIGRATION_DATABASE_URL",
+    "PYTHONDONTWRITEBYTECODE",
+    "VIRTUAL_ENV",
+}
+IDENTITY = {
+    f"GIT_{role}_{key}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for key, value in [("NAME", "Ada"), ("EMAIL", "ada@example.com")]
+}
+
+
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a program of a rendered project."""
+    kept = {name: value for name, value in os.environ.items() if name not in UNWANTED}
+    return {**kept, **IDENTITY, **variables}
+
+
+def run(
+    *command: str | Path,
+    cwd: Path,
+    check: bool = True,
+    input: str | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a program; where `check` is set, a failure shows what it printed."""
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=environment(variables or {}),
+        input=input,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if check and done.returncode:
+        command_line = " ".join(map(str, command))
+        raise AssertionError(
+            f"{command_line} ended with {done.returncode}\n{done.stdout}{done.stderr}"
+        )
+    return done
+
+
+def git(*arguments: str, cwd: Path) -> str:
+    return run("git", *arguments, cwd=cwd).stdout

@@ -1,0 +1,417 @@
+"""Updates: a user gets what changed in the template and keeps what they changed themselves.
+
+A temporary clone turns the working tree into a release on top of the real history. Copier's API
+trusts nothing unless told to, so that each update here also proves that `--trust` is not needed.
+"""
+
+import re
+import shutil
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import copier
+import pytest
+
+from tests.conftest import ROOT
+from tests.processes import git, run
+from tests.test_render import CI, EXAMPLE, MIGRATION, commands
+
+# ---- The three classes of file; what is in neither table is managed.
+
+KEPT = ["CHANGELOG.md", "uv.lock"]
+SEEDED = ["README.md", "src/migrations/versions/*.py", *EXAMPLE]
+
+# ---- Releases
+
+OLDER, NEWEST = "v9998.0.0", "v9999.0.0"
+MARK = "# Of the older release.\n"
+ADDED = "docs/migrations.md"
+REMOVED = "src/app/core/retired.py"
+
+
+def releases() -> dict[str, str]:
+    """The tags that the releases in history have: of the commits that changed the version."""
+    tags: dict[str, str] = {}
+    log = git("log", "--reverse", "--format=%H", "--", "pyproject.toml", cwd=ROOT)
+    for commit in log.split():
+        project = tomllib.loads(git("show", f"{commit}:pyproject.toml", cwd=ROOT))["project"]
+        tags.setdefault(f"v{project['version']}", commit)
+    return tags
+
+
+RELEASES = [pytest.param(tag, marks=pytest.mark.slow) for tag in releases()]
+
+
+def make_older(template: Path) -> None:
+    """Undo what a next release would do: change each file, add one, remove one, bump versions."""
+    for file in template.rglob("*"):
+        if file.is_file():
+            file.write_text(MARK + file.read_text("utf-8"), "utf-8")
+    (template / ADDED).unlink()
+    (template / REMOVED).write_text("RETIRED = True\n")
+    # The lines nearest to the user's.
+    pyproject, config = template / "pyproject.toml.jinja", template / "src/app/core/config.py"
+    text = pyproject.read_text("utf-8")
+    pyproject.write_text(re.sub(r'~=[\d.]+(",\n    # Above:)', r"~=0.1\1", text), "utf-8")
+    text = config.read_text("utf-8")
+    config.write_text(text.replace("\n    # Above:", "    OLD: int = 0\n\n    # Above:"), "utf-8")
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """History, then an older release made up from the working tree, then the working tree."""
+    clone = tmp_path_factory.mktemp("repository")
+    git("clone", "--quiet", "--no-tags", str(ROOT), str(clone), cwd=clone)
+    for tag, commit in releases().items():
+        git("tag", tag, commit, cwd=clone)
+
+    git(f"--git-dir={clone / '.git'}", f"--work-tree={ROOT}", "add", "--all", cwd=ROOT)
+    working_tree = git("write-tree", cwd=clone).strip()
+    git("read-tree", "--reset", "-u", working_tree, cwd=clone)
+    make_older(clone / "template")
+    release(clone, OLDER)
+    git("read-tree", "--reset", "-u", working_tree, cwd=clone)
+    release(clone, NEWEST)
+    return clone
+
+
+def release(clone: Path, tag: str) -> None:
+    git("add", "--all", cwd=clone)
+    git("commit", "--quiet", "--message", tag, cwd=clone)
+    git("tag", tag, cwd=clone)
+
+
+# ---- Projects
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def make(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """A new, committed project of a release."""
+
+    @cache
+    def rendered(release: str, **answers: object) -> Path:
+        project = tmp_path_factory.mktemp("rendered") / "billing-api"
+        copier.run_copy(
+            str(repository), project, data=answers, vcs_ref=release, defaults=True, quiet=True
+        )
+        git("init", "--quiet", cwd=project)
+        commit(project)
+        return project
+
+    def make(release: str, **answers: object) -> Path:
+        project = tmp_path_factory.mktemp("made") / "billing-api"
+        return shutil.copytree(rendered(release, **answers), project)
+
+    return make
+
+
+def commit(project: Path) -> None:
+    git("add", "--all", cwd=project)
+    git("commit", "--quiet", "--message", "work", cwd=project)
+
+
+def update(project: Path, **answers: object) -> None:
+    copier.run_update(project, data=answers, defaults=True, overwrite=True, quiet=True)
+
+
+def contents(project: Path) -> dict[str, str]:
+    """All files but git's, without the version that the answers file records."""
+    texts = {
+        path.relative_to(project).as_posix(): path.read_text("utf-8")
+        for path in project.rglob("*")
+        if path.is_file() and ".git" not in path.relative_to(project).parts
+    }
+    answers = texts[".copier-answers.yml"]
+    return texts | {
+        ".copier-answers.yml": re.sub(r"^_commit: .*\n", "", answers, flags=re.MULTILINE)
+    }
+
+
+def is_managed(name: str) -> bool:
+    return not any(fnmatch(name, pattern) for pattern in KEPT + SEEDED)
+
+
+def managed(texts: Mapping[str, str]) -> dict[str, str]:
+    return {name: text for name, text in texts.items() if is_managed(name)}
+
+
+def theirs(texts: Mapping[str, str]) -> dict[str, str]:
+    """The files that belong to the user: kept and seeded."""
+    return {name: text for name, text in texts.items() if not is_managed(name)}
+
+
+def different(some: Mapping[str, str], others: Mapping[str, str]) -> list[str]:
+    return sorted(
+        name for name in some.keys() | others.keys() if some.get(name) != others.get(name)
+    )
+
+
+def conflicts(project: Path) -> list[str]:
+    unmerged = git("diff", "--name-only", "--diff-filter=U", cwd=project).split()
+    marked = [name for name, text in contents(project).items() if "<<<<<<<" in text]
+    rejected = [str(path) for path in project.rglob("*") if path.suffix in {".rej", ".orig"}]
+    return unmerged + marked + rejected
+
+
+# ---- What users do to a project
+
+
+def edit(project: Path, *more: tuple[str, str, str]) -> None:
+    """The first weeks of a typical project."""
+    for name, text in NEW_FILES.items():
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(text, "utf-8")
+    for name, old, new in [*EDITS, *more]:
+        file = project / name
+        # A project without the example has no file of it to edit.
+        if file.exists():
+            text = file.read_text("utf-8")
+            assert old in text, f"{name} has no {old!r}"
+            file.write_text(text.replace(old, new, 1) if old else text + new, "utf-8")
+    for packages in (["--dev", "hypothesis"], ["sqlmodel"]):
+        run(
+            "uv",
+            "add",
+            "--quiet",
+            "--frozen",
+            *packages,
+            cwd=project,
+            variables={"UV_OFFLINE": "1"},
+        )
+    commit(project)
+
+
+NEW_FILES = {
+    ".github/workflows/deploy.yml": "name: Deploy\n",
+    "project.just": "deploy:\n    ./deploy\n",
+    "src/app/api/v1/teams.py": "from fastapi import APIRouter\n\nrouter = APIRouter()\n",
+    "src/app/models/team.py": "class Team: ...\n",
+    "src/migrations/versions/20260202_0000_000000000002_add_teams.py": "revision = 2\n",
+    "tests/api/test_teams.py": "def test_teams() -> None: ...\n",
+    "uv.lock": "version = 1\n",
+}
+# File, what to change in it, into what; an empty place is the end.
+BELOW = "never touch the same lines.\n"
+EDITS = [
+    (".env.example", "", "\nPAYMENTS_KEY=\n"),
+    (".gitignore", "", "/node_modules\n"),
+    ("AGENTS.md", "", "- Amounts are integers of cents.\n"),
+    ("CHANGELOG.md", "", "\n- Teams\n"),
+    ("README.md", "", "\n## Teams\n"),
+    ("justfile", "", "\n# Send the bills\nbill:\n    uv run python -m app.bill\n"),
+    ("src/app/core/config.py", BELOW, f"{BELOW}    PAYMENTS_KEY: str | None = None\n"),
+    ("src/app/models/user.py", "", "    nickname: Mapped[str | None]\n"),
+    ("src/app/api/v1/users.py", "/{user_id}", "/{user_id}/profile"),
+    ("tests/api/test_users.py", "", "\n# More tests.\n"),
+]
+# In 0.1.0, which nobody got, the description stood beside it: an update of both conflicts.
+BUMP = ("pyproject.toml", 'version = "0.1.0"', 'version = "0.2.0"')
+
+
+# ---- Updates
+
+
+@pytest.mark.filterwarnings("ignore:invalid escape sequence")  # in the questions of 0.1.0
+@pytest.mark.parametrize("release", [OLDER, *RELEASES])
+def test_an_untouched_project_becomes_like_a_fresh_one(make: Make, release: str) -> None:
+    project, fresh = make(release), contents(make(NEWEST))
+    before = contents(project)
+    if release == OLDER:
+        # Otherwise the tests here would show little.
+        assert different(before, fresh) == sorted(before.keys() | fresh.keys())
+    update(project)
+
+    after = contents(project)
+    assert different(managed(after), managed(fresh)) == []
+    assert different(theirs(after), theirs(before)) == []
+    assert f"_commit: {NEWEST}" in (project / ".copier-answers.yml").read_text()
+
+
+def test_typical_edits_and_an_update_give_the_same_as_an_update_and_typical_edits(
+    make: Make,
+) -> None:
+    project, fresh = make(OLDER), make(NEWEST)
+    edit(project, BUMP)
+    edit(fresh, BUMP)
+    before = contents(project)
+    update(project)
+
+    after = contents(project)
+    assert conflicts(project) == []
+    assert different(managed(after), managed(contents(fresh))) == []
+    assert different(theirs(after), theirs(before)) == []
+
+
+@pytest.mark.filterwarnings("ignore:invalid escape sequence")  # in the questions of 0.1.0
+@pytest.mark.parametrize("release", RELEASES)
+def test_typical_edits_survive_an_update_from_every_release(make: Make, release: str) -> None:
+    project = make(release)
+    untouched = contents(project)
+    edit(project)
+    edited = contents(project)
+    update(project)
+
+    after = contents(project)
+    assert conflicts(project) == []
+    for name in different(untouched, edited):
+        added = set(edited[name].splitlines()) - set(untouched.get(name, "").splitlines())
+        assert added <= set(after[name].splitlines()), name
+
+
+def test_an_update_to_the_same_version_changes_nothing(make: Make) -> None:
+    project = make(NEWEST)
+    edit(project)
+    update(project)
+
+    assert git("status", "--porcelain", "--ignored", cwd=project) == ""
+
+
+def test_what_was_deleted_stays_deleted(make: Make) -> None:
+    project = make(OLDER)
+    unwanted = sorted({*EXAMPLE, *MIGRATION[18], "README.md", "AGENTS.md", "src/app/project.toml"})
+    for name in unwanted:
+        (project / name).unlink()
+    commit(project)
+    update(project)
+
+    assert conflicts(project) == []
+    assert [name for name in unwanted if (project / name).exists()] == []
+
+
+# ---- Another answer
+
+
+def check_change(make: Make, before: dict[str, Any], after: dict[str, Any]) -> None:
+    """An update with other answers gives what these answers would have given at first."""
+    project = make(NEWEST, **before)
+    # The slug stays: it is the name under which the project is installed.
+    slug = tomllib.loads((project / "src/app/project.toml").read_text("utf-8"))["slug"]
+    fresh = make(NEWEST, project_slug=slug, **after)
+    edit(project, BUMP)
+    edit(fresh, BUMP)
+    own = theirs(contents(project))
+    update(project, **after)
+
+    texts = contents(project)
+    assert conflicts(project) == []
+    assert different(managed(texts), managed(contents(fresh))) == []
+    assert different(theirs(texts), own) == []
+
+
+def test_all_answers_can_be_changed_by_one_update(make: Make) -> None:
+    check_change(
+        make,
+        {"ci": "github", "example": True, "postgres_version": 18},
+        {"ci": "gitlab", "example": False, "postgres_version": 17},
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("question", "before", "after"),
+    [
+        ("ci", "github", "gitlab"),
+        ("ci", "gitlab", "none"),
+        ("ci", "none", "github"),
+        ("example", True, False),
+        ("example", False, True),
+        ("postgres_version", 18, 17),
+        ("postgres_version", 17, 18),
+        ("description", "One.", "{{ Another }}: 'one'."),
+        ("project_name", "One", "Another"),
+    ],
+)
+def test_each_answer_can_be_changed_by_an_update(
+    make: Make, question: str, before: object, after: object
+) -> None:
+    check_change(make, {question: before}, {question: after})
+
+
+@pytest.mark.slow
+def test_every_ci_and_back_again_changes_nothing(make: Make) -> None:
+    project = make(OLDER)
+    edit(project)
+    update(project)
+    commit(project)
+    first = contents(project)
+    for ci in [*CI][1:] + [*CI][:1]:
+        update(project, ci=ci)
+        commit(project)
+
+    assert different(contents(project), first) == []
+
+
+# ---- Recopies
+
+
+def test_a_recopy_of_an_untouched_project_changes_nothing(make: Make) -> None:
+    project = make(NEWEST)
+    copier.run_recopy(project, defaults=True, overwrite=True, quiet=True)
+
+    assert git("status", "--porcelain", "--ignored", cwd=project) == ""
+
+
+def test_a_recopy_resets_managed_files_and_nothing_else(make: Make) -> None:
+    project = make(NEWEST)
+    fresh = contents(project)
+    edit(project)
+    before = contents(project)
+    copier.run_recopy(project, defaults=True, overwrite=True, quiet=True)
+
+    after = contents(project)
+    assert different(after, {**before, **managed(fresh)}) == []
+
+
+# ---- Around an update
+
+
+@pytest.mark.parametrize("options", [[], ["--dev"]])
+def test_uv_adds_below_what_the_template_manages(make: Make, options: list[str]) -> None:
+    project = make(NEWEST)
+    # First, in the middle and last of the alphabet: uv keeps a sorted list sorted.
+    for package in ["aaa", "hypothesis", "zzz"]:
+        run(
+            "uv",
+            "add",
+            "--quiet",
+            "--frozen",
+            *options,
+            package,
+            cwd=project,
+            variables={"UV_OFFLINE": "1"},
+        )
+
+    table = "dependency-groups" if options else "project"
+    block = (project / "pyproject.toml").read_text().partition(f"[{table}]")[2].partition("\n]")[0]
+    below = block.partition("# Below:")[2]
+    assert re.findall(r'^    "(\w+)"', below, flags=re.MULTILINE) == ["aaa", "hypothesis", "zzz"]
+
+
+def test_after_an_update_the_commands_shown_lead_to_the_conflicts(make: Make) -> None:
+    project = make(OLDER)
+    justfile = project / "justfile"
+    justfile.write_text(justfile.read_text().replace(MARK, "# Of our own.\n"))
+    commit(project)
+    printed = run(
+        sys.executable,
+        "-m",
+        "copier",
+        "update",
+        "--defaults",
+        cwd=project,
+        variables={"NO_COLOR": "1"},
+    ).stderr
+    shown = commands(printed)
+    outputs = [run(*command, cwd=project).stdout for command in shown if command[0] == "git"]
+
+    assert "justfile" in conflicts(project)
+    assert outputs
+    assert [output for output in outputs if "justfile" not in output] == []
+    assert ["uv", "run", "just", "check"] in shown

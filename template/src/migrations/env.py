@@ -14,6 +14,7 @@ from app.core.db.base import Base
 from app.core.db.engine import ConnectError, connect
 from app.core.logging import configure_logging
 from migrator.autogenerate import process_revision_directives, render_item
+from migrator.runner import MigrationError, Policy, run_migrations
 
 settings = load_settings()
 configure_logging(settings.LOG_LEVEL)
@@ -21,6 +22,14 @@ configure_logging(settings.LOG_LEVEL)
 # The URL never passes through Alembic's configuration, where a % in the password would break it.
 url = settings.MIGRATION_DATABASE_URL or settings.DATABASE_URL
 target_metadata = Base.metadata
+
+policy = Policy(
+    lock_timeout=settings.MIGRATION_LOCK_TIMEOUT,
+    statement_timeout=settings.MIGRATION_STATEMENT_TIMEOUT,
+    idle_in_transaction_timeout=settings.MIGRATION_IDLE_IN_TRANSACTION_TIMEOUT,
+    runner_timeout=settings.MIGRATION_RUNNER_TIMEOUT,
+    attempts=settings.MIGRATION_ATTEMPTS,
+)
 
 
 def run_migrations_offline() -> None:
@@ -48,12 +57,13 @@ def do_run_migrations(connection: Connection) -> None:
         transaction_per_migration=True,
     )
 
-    with context.begin_transaction():
-        context.run_migrations()
+    run_migrations(policy)
 
 
 async def run_async_migrations() -> None:
-    connectable = create_async_engine(url, poolclass=pool.NullPool)
+    connectable = create_async_engine(
+        url, poolclass=pool.NullPool, connect_args=policy.connect_args()
+    )
 
     async with connect(connectable) as connection:
         await connection.run_sync(do_run_migrations)
@@ -64,7 +74,7 @@ async def run_async_migrations() -> None:
 def run_migrations_online() -> None:
     try:
         asyncio.run(run_async_migrations())
-    except ConnectError as error:
+    except (ConnectError, MigrationError) as error:
         raise SystemExit(str(error)) from None
 
 

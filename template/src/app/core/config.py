@@ -57,6 +57,14 @@ class Settings(BaseSettings):
     # Makes all tables from the models, without migrations: for first sketches only.
     CREATE_TABLES_ON_START: bool = False
 
+    # How long a migration may queue for a lock; queries of the service then queue behind it.
+    MIGRATION_LOCK_TIMEOUT: float = Field(default=1, gt=0, le=60)
+    MIGRATION_STATEMENT_TIMEOUT: float = Field(default=60, gt=0)
+    MIGRATION_IDLE_IN_TRANSACTION_TIMEOUT: float = Field(default=60, gt=0)
+    # How long to wait for another process that migrates.
+    MIGRATION_RUNNER_TIMEOUT: float = Field(default=300, ge=0)
+    MIGRATION_ATTEMPTS: int = Field(default=10, ge=1, le=100)
+
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     CORS_ALLOWED_ORIGINS: CommaSeparated = []
 

@@ -1,0 +1,350 @@
+"""Runs migrations safely: with any number of replicas starting at once, and under live traffic.
+
+`migrations/env.py` calls `run_migrations` where Alembic's own template runs them, so plain
+`alembic upgrade` is as safe as anything else.
+"""
+
+import asyncio
+import logging
+import random
+import socket
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from alembic import context
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, Row, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.util import await_only
+
+from migrator.progress import reported
+
+log = logging.getLogger(__name__)
+
+# Any number that no other advisory lock of the application has; the same in all of its releases.
+LOCK_KEY = 0x736C697077617900
+# lock_not_available and deadlock_detected (PostgreSQL manual, appendix A): somebody was in the way,
+# nothing is wrong with the migration.
+RETRYABLE = {"55P03", "40P01"}
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 20
+HISTORY = "Applied revisions: "
+
+
+class MigrationError(Exception):
+    """The migrations did not run to their end; the message says why and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """How much a run may get in the way of others, and how patient it is; all in seconds.
+
+    `lock_timeout` is how long queries of the service may queue behind a migration that itself
+    queues for a lock; that is why it is short and why there are several `attempts`.
+    """
+
+    lock_timeout: float = 1
+    statement_timeout: float = 60
+    idle_in_transaction_timeout: float = 60
+    runner_timeout: float = 300
+    attempts: int = 10
+
+    def connect_args(self) -> dict[str, Any]:
+        """For `create_engine`: as start-up parameters, timeouts cost no statement, `RESET` returns
+        to them, and a pooler in transaction mode refuses them instead of losing them."""
+        timeouts = {
+            "lock_timeout": self.lock_timeout,
+            "statement_timeout": self.statement_timeout,
+            "idle_in_transaction_session_timeout": self.idle_in_transaction_timeout,
+        }
+        settings = {name: f"{round(seconds * 1000)}ms" for name, seconds in timeouts.items()}
+        return {
+            "server_settings": {**settings, "application_name": f"migrate {socket.gethostname()}"}
+        }
+
+
+def run_migrations(policy: Policy) -> None:
+    """Run what the Alembic command asks for; in place of `context.run_migrations()` in env.py.
+
+    Commands that only read run as they are. An upgrade, a downgrade and a stamp hold an advisory
+    lock on the connection that migrates; each revision has its own transaction, and is tried again
+    when somebody is in its way.
+
+    Raises:
+        MigrationError: another runner took too long, somebody was in the way at every attempt, the
+            database belongs to another history, or the result is not what the revisions promise.
+    """
+    migration = context.get_context()
+    # The commands pass their work as a function of this name, and nothing else tells them apart.
+    command = migration.opts["fn"].__name__
+    if command not in {"upgrade", "downgrade", "do_stamp"}:
+        _run_all()
+        return
+    if command == "upgrade" and _is_done(migration):
+        return
+    connection = context.get_bind()
+    with _lock(connection, policy):
+        if command == "upgrade" and _is_done(migration):
+            return
+        _run_with_retries(migration, policy)
+        if command == "upgrade":
+            _check_heads(migration)
+            _check_indexes(connection)
+
+
+def _run_all() -> None:
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+# ---- Is there anything to do?
+
+
+def _is_done(migration: MigrationContext) -> bool:
+    """Whether the database is where the upgrade would lead, or beyond what this code knows."""
+    heads = _current_heads(migration)
+    unknown = heads - _known()
+    if not unknown:
+        return heads == _target()
+    if set(context.script.get_heads()) <= _history(migration):
+        log.info("The database is ahead of this code, at %s: nothing to do", ", ".join(unknown))
+        return True
+    raise MigrationError(
+        f"The database is at {', '.join(unknown)}, which this code does not know and which did not "
+        "come after its own revisions: is this the right database?"
+    )
+
+
+def _known() -> set[str]:
+    return {revision.revision for revision in context.script.walk_revisions()}
+
+
+def _target() -> set[str]:
+    destination = context.get_revision_argument()
+    return {destination} if isinstance(destination, str) else set(destination or ())
+
+
+def _current_heads(migration: MigrationContext) -> set[str]:
+    heads = set(migration.get_current_heads())
+    context.get_bind().rollback()
+    return heads
+
+
+def _history(migration: MigrationContext) -> set[str]:
+    """The revisions that were applied, as far as a runner has noted them."""
+    comment = _scalar(
+        context.get_bind(),
+        "SELECT obj_description(to_regclass(:table), 'pg_class')",
+        table=_version_table(migration),
+    )
+    return set((comment or "").removeprefix(HISTORY).split())
+
+
+def _remember_history(migration: MigrationContext) -> None:
+    """Note all applied revisions in the comment of the version table.
+
+    Alembic notes only the newest one. With it alone, code that was rolled back could not tell a
+    database that is ahead of it from one that is not its own.
+    """
+    connection = context.get_bind()
+    applied = " ".join(sorted(_applied(migration)))
+    comment = f"COMMENT ON TABLE {_version_table(migration)} IS '{HISTORY}{applied}'"
+    connection.exec_driver_sql(comment)
+    connection.commit()
+
+
+def _applied(migration: MigrationContext) -> set[str]:
+    """The revisions that the database is at, with all that came before them."""
+    heads = _current_heads(migration)
+    before = context.script.iterate_revisions(tuple(heads), "base") if heads else ()
+    return {revision.revision for revision in before}
+
+
+def _version_table(migration: MigrationContext) -> str:
+    quote = migration.dialect.identifier_preparer.quote
+    names = [migration.version_table_schema, migration.version_table]
+    return ".".join(quote(name) for name in names if name)
+
+
+# ---- One runner at a time
+
+
+@contextmanager
+def _lock(connection: Connection, policy: Policy) -> Iterator[None]:
+    """Hold the advisory lock on the connection that migrates, so that it ends when that does.
+
+    It is polled, each poll a transaction of its own: a runner that queued for it in an open
+    transaction would be waited for by the other's concurrent index build, a deadlock.
+    """
+    deadline = monotonic() + policy.runner_timeout
+    told = 0.0
+    while not _scalar(connection, "SELECT pg_try_advisory_lock(:key)", key=LOCK_KEY):
+        holder = _scalar(connection, HOLDER, key=LOCK_KEY)
+        if monotonic() > deadline:
+            raise MigrationError(
+                f"Another migration still runs after {policy.runner_timeout:g} s: {holder}"
+            )
+        if monotonic() - told > 10:
+            log.info("Waiting for another migration: %s", holder)
+            told = monotonic()
+        _sleep(random.uniform(0.2, 0.5))  # noqa: S311
+    try:
+        _refuse_pooler(connection, policy)
+        yield
+    finally:
+        if not connection.invalidated:
+            connection.rollback()
+            _scalar(connection, "SELECT pg_advisory_unlock(:key)", key=LOCK_KEY)
+
+
+def _refuse_pooler(connection: Connection, policy: Policy) -> None:
+    """A pooler in transaction mode gives each transaction another session: a lock is then held by
+    whoever comes next, and what was set at the start is lost."""
+    milliseconds = _scalar(connection, "SELECT setting FROM pg_settings WHERE name='lock_timeout'")
+    holds = _scalar(connection, HOLDS, key=LOCK_KEY)
+    if not holds or int(milliseconds) != round(policy.lock_timeout * 1000):
+        raise MigrationError(
+            "This connection leads to a pooler that does not keep sessions, where migrations "
+            "cannot be locked: set MIGRATION_DATABASE_URL to a direct connection"
+        )
+
+
+HOLDS = """
+SELECT EXISTS (
+    SELECT FROM pg_locks
+    WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid() AND objsubid = 1
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND (classid::bigint << 32 | objid::bigint) = :key
+)
+"""
+HOLDER = """
+SELECT format('%s, pid %s, since %s', coalesce(nullif(application_name, ''), usename), pid,
+              to_char(backend_start, 'HH24:MI:SS TZ'))
+FROM pg_locks JOIN pg_stat_activity USING (pid)
+WHERE locktype = 'advisory' AND granted AND objsubid = 1
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+AND (classid::bigint << 32 | objid::bigint) = :key
+"""
+
+
+# ---- In nobody's way
+
+
+def _run_with_retries(migration: MigrationContext, policy: Policy) -> None:
+    connection = context.get_bind()
+    with _watched(connection) as blockers, reported(migration):
+        for attempt in range(1, policy.attempts + 1):
+            try:
+                _run_all()
+                _remember_history(migration)
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    connection.rollback()
+                if getattr(error.orig, "sqlstate", None) not in RETRYABLE:
+                    raise MigrationError(_failure(error)) from error
+                if attempt == policy.attempts:
+                    raise MigrationError(_in_the_way(policy, blockers)) from error
+                pause = min(FIRST_PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE)
+                pause *= random.uniform(0.5, 1)  # noqa: S311
+                log.info(
+                    "Attempt %s of %s: %s; trying again in %.1f s",
+                    *(attempt, policy.attempts, str(error.orig).splitlines()[0], pause),
+                )
+                _sleep(pause)
+            else:
+                return
+
+
+def _failure(error: DBAPIError) -> str:
+    """Where and why: `20261121_1200_add_teams.py, line 21: relation "teams" already exists`."""
+    versions = Path(context.script.versions)
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [frame for frame in frames if Path(frame.filename).is_relative_to(versions)]
+    place = f"{Path(places[-1].filename).name}, line {places[-1].lineno}: " if places else ""
+    return f"{place}{error.orig}; the revision was rolled back"
+
+
+def _in_the_way(policy: Policy, blockers: Sequence[Row[Any]]) -> str:
+    found = [f"pid {row.pid}, for {row.seconds} s, {row.state}: {row.query}" for row in blockers]
+    return "\n  ".join(
+        [
+            f"Somebody was in the way at each of {policy.attempts} attempts; the revision was not "
+            "applied. Try again when they have ended, or end them with pg_terminate_backend(pid):",
+            *(found or ["nobody was seen for long enough to be named"]),
+        ]
+    )
+
+
+BLOCKERS = text("""
+SELECT pid, extract(epoch FROM now() - xact_start)::int AS seconds, state,
+       left(regexp_replace(query, '\\s+', ' ', 'g'), 200) AS query
+FROM pg_stat_activity WHERE pid = ANY(pg_blocking_pids(:pid)) ORDER BY xact_start
+""")
+
+
+@contextmanager
+def _watched(connection: Connection) -> Iterator[Sequence[Row[Any]]]:
+    """Look from a second connection at who blocks this one; yield those who did so last."""
+    blockers: list[Row[Any]] = []
+    pid = _scalar(connection, "SELECT pg_backend_pid()")
+
+    async def watch() -> None:
+        engine = AsyncEngine(connection.engine)
+        # To name who is in the way is a help, not a condition.
+        with suppress(DBAPIError, OSError):
+            async with engine.connect() as second:
+                while True:
+                    if found := (await second.execute(BLOCKERS, {"pid": pid})).all():
+                        blockers[:] = found
+                    await second.rollback()
+                    await asyncio.sleep(0.2)
+
+    watcher = asyncio.get_running_loop().create_task(watch())
+    try:
+        yield blockers
+    finally:
+        watcher.cancel()
+        await_only(asyncio.wait([watcher]))
+
+
+# ---- What a run must leave behind
+
+
+def _check_heads(migration: MigrationContext) -> None:
+    script = context.script
+    missing = (_target() & {r.revision for r in script.walk_revisions()}) - _applied(migration)
+    if missing:
+        raise MigrationError(f"The upgrade ended, but {', '.join(missing)} is not in the database")
+
+
+def _check_indexes(connection: Connection) -> None:
+    if invalid := _scalar(connection, INVALID_INDEXES):
+        raise MigrationError(
+            f"Invalid indexes, left by builds that failed: {invalid}. The database maintains them "
+            "and never uses them: drop each with DROP INDEX CONCURRENTLY and build it again"
+        )
+
+
+# An index that somebody builds at this moment is not valid either, and no leftover.
+INVALID_INDEXES = """
+SELECT string_agg(indexrelid::regclass::text, ', ') FROM pg_index
+WHERE NOT indisvalid
+AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index AS p WHERE p.index_relid = indexrelid)
+"""
+
+
+def _scalar(connection: Connection, query: str, **parameters: object) -> Any:
+    """One value, read in a transaction of its own: an open one would swallow all that follows."""
+    try:
+        return connection.scalar(text(query), parameters)
+    finally:
+        connection.rollback()
+
+
+def _sleep(seconds: float) -> None:
+    await_only(asyncio.sleep(seconds))

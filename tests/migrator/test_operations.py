@@ -1,0 +1,94 @@
+"""The helpers for migrations, with rows in the tables and others at work on them."""
+
+import re
+
+import pytest
+
+from tests.migrator.history import History
+from tests.migrator.test_runner import until
+
+INDEX = 'create_index_concurrently("ix_items_id", "items", ["id"], unique=True)'
+VALID = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('ix_items_id')"
+
+
+@pytest.fixture
+def items(history: History) -> History:
+    history.add('op.execute("CREATE TABLE items (id int)")')
+    history.upgrade()
+    history.sql("INSERT INTO items SELECT generate_series(1, 1000)")
+    return history
+
+
+def test_an_index_waits_for_writers_longer_than_the_lock_timeout(items: History) -> None:
+    items.add(INDEX, 'drop_index_concurrently("ix_items_id", "items")')
+
+    with items.transaction("INSERT INTO items VALUES (1001)"):
+        process = items.start(LOCK_TIMEOUT="0.1", STATEMENT_TIMEOUT="0.2")
+        until(lambda: items.sql(f"{VALID} AND NOT indisvalid"))
+        items.sql("SELECT pg_sleep(0.5)")
+        assert process.poll() is None
+        items.sql("INSERT INTO items VALUES (1002)")  # nobody else waits
+    printed, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 0, printed
+    assert items.sql(VALID) == [(True,)]
+
+
+def test_an_invalid_leftover_is_built_anew(items: History) -> None:
+    items.sql("INSERT INTO items VALUES (1)")
+    items.add(INDEX)
+    code, printed = items.alembic()
+    assert code == 1
+    assert re.search("duplicate|unique", printed.splitlines()[-1])
+    assert items.sql(VALID) == [(False,)]
+
+    items.sql("DELETE FROM items WHERE ctid IN (SELECT ctid FROM items WHERE id = 1 LIMIT 1)")
+    items.upgrade()
+
+    assert items.sql(VALID) == [(True,)]
+
+
+def test_an_index_can_be_dropped_and_built_again(items: History) -> None:
+    items.add(INDEX, 'drop_index_concurrently("ix_items_id", "items")')
+    items.upgrade()
+
+    assert items.alembic("downgrade", "-1")[0] == 0
+    assert items.sql(VALID) == []
+    items.upgrade()
+    assert items.sql(VALID) == [(True,)]
+
+
+def test_validation_lets_writers_go_on_and_takes_its_time(items: History) -> None:
+    items.add('op.execute("ALTER TABLE items ADD CONSTRAINT positive CHECK (id > 0) NOT VALID")')
+    items.add('validate_constraint("positive", "items")')
+
+    with items.transaction("SELECT 1"):
+        items.upgrade(STATEMENT_TIMEOUT="5")
+
+    assert items.sql("SELECT convalidated FROM pg_constraint WHERE conname = 'positive'") == [
+        (True,)
+    ]
+
+
+def test_timeouts_are_those_of_the_connection_again_afterwards(items: History) -> None:
+    items.add(INDEX)
+    items.add("op.execute(\"CREATE TABLE shown AS SELECT current_setting('lock_timeout')\")")
+
+    items.upgrade(LOCK_TIMEOUT="0.7")
+
+    assert items.sql("SELECT * FROM shown") == [("700ms",)]
+
+
+def test_the_sql_of_an_index_can_be_printed(items: History) -> None:
+    items.add(INDEX)
+
+    # The runner has no part in it: nothing is connected to.
+    (items.folder / "migrations/env.py").write_text(
+        "from alembic import context\n"
+        "context.configure(url='postgresql+asyncpg://', transaction_per_migration=True)\n"
+        "with context.begin_transaction():\n    context.run_migrations()\n"
+    )
+    code, printed = items.alembic("upgrade", "0001:0002", "--sql")
+
+    assert code == 0, printed
+    assert printed.index("DROP INDEX CONCURRENTLY IF EXISTS") < printed.index("CREATE UNIQUE INDEX")

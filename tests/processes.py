@@ -2,7 +2,8 @@
 
 import os
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 # What must not reach a rendered project: our virtual environment, a database of the developer's,
@@ -54,3 +55,11 @@ def run(
 
 def git(*arguments: str, cwd: Path) -> str:
     return run("git", *arguments, cwd=cwd).stdout
+
+
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
+    """Wait for something that happens by itself."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)

@@ -6,15 +6,14 @@ import re
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2
 
-from tests.processes import environment, git, run
+from tests.processes import environment, git, run, until
 
 DEADLINE = 60
 
@@ -71,6 +70,25 @@ class Project:
         return sorted((self.path / "src/migrations/versions").glob("*.py"))
 
     @contextmanager
+    def background(self, *command: str) -> Iterator[None]:
+        """Run a command for as long as the block takes, if it does not end before."""
+        process = subprocess.Popen(
+            ["uv", "run", *command],
+            cwd=self.path,
+            env=environment(self.variables),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            yield
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            process.wait(DEADLINE)
+
+    @contextmanager
     def served(self, *command: str, **variables: str) -> Iterator[str]:
         """Serve the project with `command` and a free port; yield the URL once it answers."""
         with socket.socket() as probe:
@@ -89,15 +107,13 @@ class Project:
             )
         url = f"http://127.0.0.1:{port}"
         try:
-            deadline = time.monotonic() + DEADLINE
-            while status(f"{url}/health/live") != 200:
-                assert server.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.05)
+            until(lambda: status(f"{url}/health/live") == 200 or server.poll() is not None)
+            assert server.poll() is None, log.read_text()
             yield url
         finally:
             # As Ctrl-C does: to every process of the group.
-            os.killpg(server.pid, signal.SIGINT)
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGINT)
             server.wait(DEADLINE)
 
 

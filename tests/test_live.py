@@ -6,7 +6,7 @@ import httpx2
 import pytest
 
 from tests.conftest import Render
-from tests.processes import run
+from tests.processes import run, until
 from tests.project import Project, one_line, status
 
 TEAM = """
@@ -21,6 +21,9 @@ class Team(UUIDPrimaryKey, Timestamps, Base):
 
     name: Mapped[str] = mapped_column(unique=True)
 """
+
+# What migrator.runner.LOCK_KEY is.
+HOLD_THE_LOCK = "SELECT pg_advisory_lock(x'736C697077617900'::bigint); SELECT pg_sleep(600)"
 
 HERO = """
 from uuid import UUID
@@ -306,3 +309,32 @@ def test_what_is_not_async_runs_beside_it() -> None:
     )
 
     project.just("test", "tests/api/test_ping.py")
+
+
+SERVE = ("devdb", "uvicorn", "app.main:app")
+
+
+def test_migrations_at_the_start_are_waited_for_while_the_service_lives(project: Project) -> None:
+    project.uv_run("true")
+    with (
+        project.background("just", "db-shell", "-c", HOLD_THE_LOCK),
+        project.served(*SERVE, MIGRATE_ON_START="true") as url,
+    ):
+        assert status(f"{url}/health/ready") == 503
+        project.sql("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+        until(lambda: status(f"{url}/health/ready") == 200)
+        assert httpx2.get(f"{url}/api/v1/users").json()["items"] == []
+
+
+def test_a_migration_that_fails_at_the_start_stops_the_service(project: Project) -> None:
+    project.edit(
+        "src/migrations/versions/20260101_0000_000000000001_create_users_and_posts.py",
+        "def upgrade() -> None:\n",
+        'def upgrade() -> None:\n    op.execute("SELECT nowhere")\n',
+    )
+
+    done = project.uv_run(*SERVE, "--port", "0", check=False, MIGRATE_ON_START="true")
+
+    assert done.returncode
+    assert "nowhere" in done.stderr
+    assert "Traceback" not in done.stderr

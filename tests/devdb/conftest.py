@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import devdb
-from tests.devdb.processes import Project, until
+from tests.devdb.processes import Project
+from tests.processes import until
 
 SOURCE = str(Path(devdb.__file__).parents[1])
 

@@ -2,11 +2,8 @@
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -68,10 +65,3 @@ def processes(*words: str) -> dict[int, int]:
         if all(word in command for word in words):
             found[process.pid] = process.info["ppid"]
     return found
-
-
-def until(condition: Callable[[], Any], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)

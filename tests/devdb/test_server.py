@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from devdb import temporary_server
-from tests.devdb.processes import Project, until
+from tests.devdb.processes import Project
+from tests.processes import until
 
 ROOT = os.geteuid() == 0
 CONNECT = """

@@ -6,7 +6,8 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-from tests.devdb.processes import Project, until
+from tests.devdb.processes import Project
+from tests.processes import until
 
 
 def kill(*pids: int) -> None:

@@ -23,7 +23,7 @@ import asyncio, logging, os, sys
 from alembic import context
 from sqlalchemy import pool
 from sqlalchemy.ext.asyncio import create_async_engine
-from migrator.runner import MigrationError, Policy, run_migrations
+from migrator.runner import MigrationError, Policy, connect, run_migrations
 
 logging.basicConfig(level="INFO", format="%(message)s")
 number = lambda name, default: float(os.environ.get(name, default))
@@ -42,7 +42,7 @@ async def run_async_migrations():
     engine = create_async_engine(
         os.environ["URL"], poolclass=pool.NullPool, connect_args=policy.connect_args()
     )
-    async with engine.connect() as connection:
+    async with connect(engine) as connection:
         await connection.run_sync(do_run_migrations)
     await engine.dispose()
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.migrator.history import History
-from tests.migrator.test_runner import until
+from tests.processes import until
 
 INDEX = 'create_index_concurrently("ix_items_id", "items", ["id"], unique=True)'
 VALID = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('ix_items_id')"

@@ -2,23 +2,15 @@
 
 import re
 import signal
-import time
-from collections.abc import Callable
 from typing import IO
 
 import pytest
 
 from tests.migrator.history import History
+from tests.processes import until
 
 TABLE = 'op.execute("CREATE TABLE items (id int PRIMARY KEY, name text)")'
 COLUMN = 'op.execute("ALTER TABLE items ADD COLUMN note text")'
-
-
-def until(condition: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def read_until(output: IO[str] | None, pattern: str) -> str:

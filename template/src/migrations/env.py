@@ -11,10 +11,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 import app.models  # noqa: F401  fills Base.metadata
 from app.core.config import load_settings
 from app.core.db.base import Base
-from app.core.db.engine import ConnectError, connect
 from app.core.logging import configure_logging
 from migrator.autogenerate import process_revision_directives, render_item
-from migrator.runner import MigrationError, Policy, run_migrations
+from migrator.runner import MigrationError, Policy, connect, run_migrations
 
 settings = load_settings()
 configure_logging(settings.LOG_LEVEL)
@@ -74,7 +73,7 @@ async def run_async_migrations() -> None:
 def run_migrations_online() -> None:
     try:
         asyncio.run(run_async_migrations())
-    except (ConnectError, MigrationError) as error:
+    except MigrationError as error:
         raise SystemExit(str(error)) from None
 
 

@@ -9,8 +9,8 @@ import logging
 import random
 import socket
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -20,7 +20,7 @@ from alembic import context
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, Row, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import await_only
 
 from migrator.progress import reported
@@ -34,6 +34,10 @@ LOCK_KEY = 0x736C697077617900
 RETRYABLE = {"55P03", "40P01"}
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 20
 HISTORY = "Applied revisions: "
+DIRECT = (
+    "it seems to lead to a pooler in transaction mode, where nothing can be locked: "
+    "set MIGRATION_DATABASE_URL to a direct connection"
+)
 
 
 class MigrationError(Exception):
@@ -66,6 +70,27 @@ class Policy:
         return {
             "server_settings": {**settings, "application_name": f"migrate {socket.gethostname()}"}
         }
+
+
+@asynccontextmanager
+async def connect(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """Open the connection that migrates.
+
+    Raises:
+        MigrationError: the server is not there, refuses this user, password or database, or is a
+            pooler that refuses timeouts.
+    """
+    connection = engine.connect()
+    try:
+        await connection.start()
+    except (OSError, DBAPIError) as error:
+        reason = str(error.orig if isinstance(error, DBAPIError) else error)
+        advice = f"; {DIRECT}" if "startup parameter" in reason else ""
+        raise MigrationError(f"Cannot connect to {engine.url!r}: {reason}{advice}") from error
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 def run_migrations(policy: Policy) -> None:
@@ -208,10 +233,7 @@ def _refuse_pooler(connection: Connection, policy: Policy) -> None:
     milliseconds = _scalar(connection, "SELECT setting FROM pg_settings WHERE name='lock_timeout'")
     holds = _scalar(connection, HOLDS, key=LOCK_KEY)
     if not holds or int(milliseconds) != round(policy.lock_timeout * 1000):
-        raise MigrationError(
-            "This connection leads to a pooler that does not keep sessions, where migrations "
-            "cannot be locked: set MIGRATION_DATABASE_URL to a direct connection"
-        )
+        raise MigrationError(f"This connection loses what belongs to its session; {DIRECT}")
 
 
 HOLDS = """

@@ -21,7 +21,10 @@ async def live() -> dict[str, str]:
 
 @router.get("/ready")
 async def ready(request: Request) -> dict[str, str]:
-    """The database answers too: requests can be served."""
+    """The schema is there and the database answers: requests can be served."""
+    migration: asyncio.Task[None] | None = getattr(request.app.state, "migration", None)
+    if migration and not migration.done():
+        raise HTTPException(status.HTTP_503_SERVICE_UNAVAILABLE, "Migrations are running")
     database: Database = request.app.state.database
     try:
         async with asyncio.timeout(READY_TIMEOUT), database.session() as session:

@@ -1,7 +1,7 @@
 """The application factory."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -9,6 +9,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from app.core.config import Environment, Settings
 from app.core.db.base import Base
 from app.core.db.engine import create_engine
+from app.core.db.migrate import migrating
 from app.core.db.session import Database
 from app.core.db.tables import create_tables
 from app.core.errors import add_error_handlers
@@ -36,19 +37,20 @@ def create_application(
 
     @asynccontextmanager
     async def lifespan(application: FastAPI) -> AsyncIterator[None]:
-        engine = create_engine(settings)
-        try:
-            if create_tables_on_start:
-                await create_tables(engine, Base.metadata)
+        async with AsyncExitStack() as stack:
+            engine = create_engine(settings)
+            stack.push_async_callback(engine.dispose)
             application.state.engine = engine
             application.state.database = Database(
                 engine,
                 pool_size=settings.DATABASE_POOL_SIZE,
                 pool_timeout=settings.DATABASE_POOL_TIMEOUT,
             )
+            if create_tables_on_start:
+                await create_tables(engine, Base.metadata)
+            if settings.MIGRATE_ON_START:
+                application.state.migration = await stack.enter_async_context(migrating())
             yield
-        finally:
-            await engine.dispose()
 
     configure_logging(settings.LOG_LEVEL)
     application = FastAPI(

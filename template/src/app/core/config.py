@@ -64,6 +64,8 @@ class Settings(BaseSettings):
     # How long to wait for another process that migrates.
     MIGRATION_RUNNER_TIMEOUT: float = Field(default=300, ge=0)
     MIGRATION_ATTEMPTS: int = Field(default=10, ge=1, le=100)
+    # Lets the service apply the migrations, for hosts that can start only the one container.
+    MIGRATE_ON_START: bool = False
 
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     CORS_ALLOWED_ORIGINS: CommaSeparated = []

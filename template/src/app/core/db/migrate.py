@@ -1,0 +1,43 @@
+"""Migrations by the service itself, for hosts that can start only the one container."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def migrating() -> AsyncIterator[asyncio.Task[None]]:
+    """Apply the migrations in the background; yield the task that does, done when they are.
+
+    The process answers its liveness probe meanwhile, however long it waits for another replica. A
+    migration that fails ends the process: a service on the wrong schema is of no use.
+    """
+    task = asyncio.create_task(_upgrade())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _upgrade() -> None:
+    # A process of its own, as in a deployment: the same command, the same runner, the same lines.
+    alembic = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "alembic", "upgrade", "head"
+    )
+    try:
+        code = await alembic.wait()
+    except asyncio.CancelledError:
+        alembic.terminate()
+        await alembic.wait()
+        raise
+    if code:
+        log.error("The migrations failed, so the service stops")
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.Event().wait()  # not ready for as long as it takes to stop

@@ -217,3 +217,10 @@ def test_commands_that_only_read_need_no_lock(history: History) -> None:
     assert history.alembic("current", RUNNER_TIMEOUT="0")[0] == 0
     first.kill()
     first.communicate()
+
+
+def test_an_empty_history_can_be_upgraded_and_reverted(history: History) -> None:
+    history.forget(history.add(TABLE))
+
+    assert history.alembic("upgrade", "head")[0] == 0
+    assert history.alembic("downgrade", "base")[0] == 0

@@ -177,9 +177,11 @@ def _remember_history(migration: MigrationContext) -> None:
     database that is ahead of it from one that is not its own.
     """
     connection = context.get_bind()
+    table = _version_table(migration)
+    if _scalar(connection, "SELECT to_regclass(:table)::text", table=table) is None:
+        return  # there was nothing to apply or revert, so Alembic has not made it
     applied = " ".join(sorted(_applied(migration)))
-    comment = f"COMMENT ON TABLE {_version_table(migration)} IS '{HISTORY}{applied}'"
-    connection.exec_driver_sql(comment)
+    connection.exec_driver_sql(f"COMMENT ON TABLE {table} IS '{HISTORY}{applied}'")
     connection.commit()
 
 

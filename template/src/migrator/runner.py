@@ -177,9 +177,10 @@ def _remember_history(migration: MigrationContext) -> None:
     database that is ahead of it from one that is not its own.
     """
     connection = context.get_bind()
+    connection.rollback()
     table = _version_table(migration)
     if _scalar(connection, "SELECT to_regclass(:table)::text", table=table) is None:
-        return  # there was nothing to apply or revert, so Alembic has not made it
+        return  # nothing was applied or reverted, and so nothing of what Alembic did committed
     applied = " ".join(sorted(_applied(migration)))
     connection.exec_driver_sql(f"COMMENT ON TABLE {table} IS '{HISTORY}{applied}'")
     connection.commit()

@@ -22,6 +22,34 @@ class Team(UUIDPrimaryKey, Timestamps, Base):
     name: Mapped[str] = mapped_column(unique=True)
 """
 
+DIARY = """
+import enum
+
+from sqlalchemy import ARRAY, Enum
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.db.base import Base
+from app.core.db.mixins import UUIDPrimaryKey
+
+
+class Mood(enum.Enum):
+    SAD = "sad"
+    OK = "it's ok"
+
+
+class Diary(UUIDPrimaryKey, Base):
+    __tablename__ = "diaries"
+
+    mood: Mapped[Mood]
+    earlier: Mapped[list[Mood]] = mapped_column(ARRAY(Enum(Mood)))
+"""
+
+KIND = """
+class Kind(enum.Enum):
+    PERSON = "person"
+    COMPANY = "company"
+"""
+
 # What migrator.runner.LOCK_KEY is.
 HOLD_THE_LOCK = "SELECT pg_advisory_lock(x'736C697077617900'::bigint); SELECT pg_sleep(600)"
 
@@ -106,6 +134,36 @@ def test_a_bare_project_begins_its_history_with_the_first_model(bare_project: Pr
     [revision] = bare_project.revisions()
     assert revision.name.endswith("_add_teams.py")
     bare_project.uv_run("ruff", "format", "--check")
+
+
+@pytest.mark.slow
+def test_enum_types_come_and_go_with_the_columns_that_have_them(project: Project) -> None:
+    project.just("migrate-up")
+    project.write("src/app/models/diary.py", DIARY)
+    project.edit("src/app/models/user.py", "class User(", f"{KIND}\n\nclass User(")
+    project.edit(
+        "src/app/models/user.py", "    full_name:", "    kind: Mapped[Kind | None]\n    full_name:"
+    )
+    project.edit(
+        "src/app/models/user.py", "from sqlalchemy import", "import enum\n\nfrom sqlalchemy import"
+    )
+
+    project.just("migrate-gen", "add moods")
+    project.just("migrate-up")
+    assert (
+        project.sql(
+            "SELECT string_agg(typname, ' ' ORDER BY typname) FROM pg_type WHERE typtype = 'e'"
+        )
+        == "kind mood poststatus"
+    )
+    project.just("migrate-check")
+    project.just("test", "tests/test_migrations.py")
+
+    (project.path / "src/app/models/diary.py").unlink()
+    project.just("migrate-gen", "remove diaries")
+    project.just("migrate-up")
+    assert project.sql("SELECT to_regtype('mood')") == ""
+    project.just("test", "tests/test_migrations.py")
 
 
 def test_a_message_reaches_alembic_as_it_was_typed(project: Project) -> None:

@@ -6,7 +6,10 @@ from typing import Any, Literal
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import MigrationScript
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Enum
 from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from migrator.enums import add_enums, render_enum
 
 
 def render_item(
@@ -25,6 +28,8 @@ def render_item(
     """
     if kind != "type" or not isinstance(item, TypeEngine):
         return False
+    if isinstance(item, Enum) and item.native_enum:
+        return render_enum(item, context)
     module = type(item).__module__
     package = module.partition(".")[0]
     if package == application and isinstance(item, TypeDecorator):
@@ -43,7 +48,12 @@ def process_revision_directives(
     config = context.config
     if config is None or not getattr(config.cmd_opts, "autogenerate", False):
         return
-    operations = directives[0].upgrade_ops
-    if operations is not None and operations.is_empty():
+    [script] = directives
+    upgrade, downgrade = script.upgrade_ops, script.downgrade_ops
+    if upgrade is None or downgrade is None or context.connection is None:
+        return
+    if upgrade.is_empty():
         directives.clear()
         config.print_stdout("No change: the models and the schema agree, so no file was written.")
+        return
+    add_enums(context.connection, context.opts["target_metadata"], upgrade, downgrade)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from migrator.runner import LOCK_KEY
 
 from tests.conftest import Render
 from tests.processes import run, until
@@ -50,8 +51,7 @@ class Kind(enum.Enum):
     COMPANY = "company"
 """
 
-# What migrator.runner.LOCK_KEY is.
-HOLD_THE_LOCK = "SELECT pg_advisory_lock(x'736C697077617900'::bigint); SELECT pg_sleep(600)"
+HOLD_THE_LOCK = f"SELECT pg_advisory_lock({LOCK_KEY}); SELECT pg_sleep(600)"
 
 HERO = """
 from uuid import UUID
@@ -273,6 +273,7 @@ def test_nothing_but_a_development_database_is_reset(project: Project) -> None:
     assert project.sql("SELECT count(*) FROM users") == "0"
 
 
+@pytest.mark.slow
 def test_a_backup_restores_what_was_lost(project: Project) -> None:
     project.just("migrate-up")
     project.sql("INSERT INTO users (email, full_name) VALUES ('a@b.example', 'A')")
@@ -317,6 +318,7 @@ def test_from_a_sketch_to_migrations(bare_project: Project) -> None:
     assert "under migrations" in started.stderr
 
 
+@pytest.mark.slow
 def test_tests_refuse_a_database_that_holds_tables(project: Project) -> None:
     project.just("migrate-up")
 
@@ -372,6 +374,7 @@ def test_what_is_not_async_runs_beside_it() -> None:
 SERVE = ("devdb", "uvicorn", "app.main:app")
 
 
+@pytest.mark.slow
 def test_migrations_at_the_start_are_waited_for_while_the_service_lives(project: Project) -> None:
     project.uv_run("true")
     with (
@@ -384,6 +387,7 @@ def test_migrations_at_the_start_are_waited_for_while_the_service_lives(project:
         assert httpx2.get(f"{url}/api/v1/users").json()["items"] == []
 
 
+@pytest.mark.slow
 def test_a_migration_that_fails_at_the_start_stops_the_service(project: Project) -> None:
     project.edit(
         "src/migrations/versions/20260101_0000_000000000001_create_users_and_posts.py",

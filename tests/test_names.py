@@ -122,7 +122,7 @@ folder_names = (
 @example("İ" * 120)
 @example("e\u0301" * 80)
 @example("{{ 7 * 7 }}")
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_any_folder_name_gives_defaults_that_their_validators_accept(ask: Ask, folder: str) -> None:
     answers = ask(folder)
 
@@ -185,7 +185,7 @@ descriptions = st.one_of(
 @example("1.0", "- 1: [a, b] # not a comment")
 @example("Ω", "!!python/object:os.system &anchor *alias")
 @example("Yes", '"""')
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_files_give_back_exactly_the_name_and_description_that_were_accepted(
     ask: Ask, write: Write, name: str, description: str
 ) -> None:

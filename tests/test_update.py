@@ -273,6 +273,7 @@ def test_an_update_to_the_same_version_changes_nothing(make: Make) -> None:
     assert git("status", "--porcelain", "--ignored", cwd=project) == ""
 
 
+@pytest.mark.slow
 def test_what_was_deleted_stays_deleted(make: Make) -> None:
     project = make(OLDER)
     unwanted = sorted({*EXAMPLE, *MIGRATION[18], "README.md", "AGENTS.md", "src/app/project.toml"})
@@ -305,6 +306,7 @@ def check_change(make: Make, before: dict[str, Any], after: dict[str, Any]) -> N
     assert different(theirs(texts), own) == []
 
 
+@pytest.mark.slow
 def test_all_answers_can_be_changed_by_one_update(make: Make) -> None:
     check_change(
         make,
@@ -358,6 +360,7 @@ def test_a_recopy_of_an_untouched_project_changes_nothing(make: Make) -> None:
     assert git("status", "--porcelain", "--ignored", cwd=project) == ""
 
 
+@pytest.mark.slow
 def test_a_recopy_resets_managed_files_and_nothing_else(make: Make) -> None:
     project = make(NEWEST)
     fresh = contents(project)
@@ -394,6 +397,7 @@ def test_uv_adds_below_what_the_template_manages(make: Make, options: list[str])
     assert re.findall(r'^    "(\w+)"', below, flags=re.MULTILINE) == ["aaa", "hypothesis", "zzz"]
 
 
+@pytest.mark.slow
 def test_after_an_update_the_commands_shown_lead_to_the_conflicts(make: Make) -> None:
     project = make(OLDER)
     justfile = project / "justfile"

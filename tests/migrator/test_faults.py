@@ -38,6 +38,7 @@ def serves(history: History) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_server_that_restarts_in_the_middle_is_one_line_and_the_next_run_continues(
     history: History,
 ) -> None:

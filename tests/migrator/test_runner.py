@@ -5,6 +5,7 @@ import signal
 from typing import IO
 
 import pytest
+from migrator.runner import LOCK_KEY
 
 from tests.migrator.history import History
 from tests.processes import until
@@ -67,7 +68,7 @@ def test_a_database_at_head_is_left_alone_without_any_lock(history: History) -> 
     history.add(TABLE)
     history.upgrade()
 
-    with history.transaction("SELECT pg_advisory_lock(key) FROM (VALUES (1)) AS keys (key)"):
+    with history.transaction(f"SELECT pg_advisory_lock({LOCK_KEY})"):
         history.upgrade(RUNNER_TIMEOUT="0")
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from migrator.runner import LOCK_KEY
 
+from migrator.runner import LOCK_KEY
 from tests.conftest import Render
 from tests.processes import run, until
 from tests.project import Project, one_line, status
@@ -159,6 +159,13 @@ def test_enum_types_come_and_go_with_the_columns_that_have_them(project: Project
     project.just("migrate-check")
     project.just("test", "tests/test_migrations.py")
 
+    project.edit("src/app/models/diary.py", '    OK = "it', '    SO_SO = "so-so"\n    OK = "it')
+    assert project.just("migrate-check", check=False).returncode
+    project.just("migrate-gen", "more moods")
+    for step in ["migrate-up", "migrate-down", "migrate-up", "migrate-check"]:
+        project.just(step)
+    project.just("test", "tests/test_migrations.py")
+
     (project.path / "src/app/models/diary.py").unlink()
     project.just("migrate-gen", "remove diaries")
     project.just("migrate-up")
@@ -167,12 +174,20 @@ def test_enum_types_come_and_go_with_the_columns_that_have_them(project: Project
 
 
 def test_a_message_reaches_alembic_as_it_was_typed(project: Project) -> None:
-    message = """it's "quoted", costs $HOME & ünïcödé; `date`"""
+    message = """--it's "quoted", costs $HOME & ünïcödé; `date`"""
 
     project.just("migrate-up")
     project.just("migrate-new", message)
 
     assert project.revisions()[-1].read_text(encoding="utf-8").startswith(f'"""{message}\n')
+    assert message in project.just("migrate-history").stdout
+
+
+@pytest.mark.parametrize("message", ["C:\\users \\N{x}", 'thrice \'"""\' quoted'])
+def test_a_message_never_breaks_the_history(project: Project, message: str) -> None:
+    project.just("migrate-up")
+    project.just("migrate-new", message)
+
     assert message in project.just("migrate-history").stdout
 
 

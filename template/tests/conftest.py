@@ -24,11 +24,14 @@ from app.api.router import router
 from app.core.application import create_application
 from app.core.config import Environment, Settings
 from app.core.db.base import Base
+from app.core.db.engine import ConnectError, connect
 from app.core.db.session import Database
 from app.core.db.url import parse_database_url
 
 MakeDatabase = Callable[[str], AbstractContextManager[URL]]
 
+# The server for tests, if there is one; read before the environment is cleared of settings.
+NAMED = os.environ.get("DATABASE_URL")
 ALEMBIC = Config(toml_file=Path(__file__).parents[1] / "pyproject.toml")
 
 
@@ -38,13 +41,26 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _settings_of_nobody() -> Iterator[None]:
+    """What the developer has set, here or in `.env`, must not decide whether a test passes."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setitem(Settings.model_config, "env_file", None)
+        for name in Settings.model_fields:
+            environment.delenv(name, raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[URL]:
     """A server on which tests may make databases."""
-    named = os.environ.get("DATABASE_URL")
-    with nullcontext(named) if named else devdb.temporary_server() as server:
-        url = parse_database_url(server)
-        if asyncio.run(_holds_tables(url)):
+    with nullcontext(NAMED) if NAMED else devdb.temporary_server() as server:
+        try:
+            url = parse_database_url(server)
+            holds_tables = asyncio.run(_holds_tables(url))
+        except (ValueError, ConnectError) as error:
+            pytest.exit(f"DATABASE_URL cannot be used for tests: {error}", returncode=2)
+        if holds_tables:
             pytest.exit(
                 f"DATABASE_URL names the database {url.database!r}, which holds tables. Unset it: "
                 "tests bring a server of their own; or name an empty database.",
@@ -60,7 +76,8 @@ def make_database(server_url: URL) -> MakeDatabase:
 
     @contextmanager
     def make(purpose: str) -> Iterator[URL]:
-        name = f"test_{worker}_{purpose}"
+        # With the process id: another run on the same server has databases of its own.
+        name = f"test_{worker}_{os.getpid()}_{purpose}"
         drop = f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"
         asyncio.run(_execute(server_url, drop, f"CREATE DATABASE {name}"))
         # Whatever reads the settings during a test finds this database, not the developer's.
@@ -92,7 +109,7 @@ def empty_database_url(make_database: MakeDatabase) -> Iterator[URL]:
 
 @pytest.fixture(scope="session")
 def settings(database_url: URL) -> Settings:
-    return Settings(_env_file=None, DATABASE_URL=database_url)
+    return Settings(DATABASE_URL=database_url)
 
 
 @pytest.fixture(scope="session")
@@ -171,7 +188,7 @@ async def _execute(url: URL, *statements: str) -> None:
 
 async def _holds_tables(url: URL) -> bool:
     engine = create_async_engine(url, poolclass=NullPool)
-    async with engine.connect() as connection:
+    async with connect(engine) as connection:
         tables = await connection.scalars(
             text("SELECT 1 FROM pg_tables WHERE schemaname !~ '^(pg_|information_schema$)'")
         )

@@ -106,6 +106,14 @@ def test_a_server_of_its_own_is_for_development_unless_told_otherwise(
     assert out == expected
 
 
+def test_nothing_on_its_own_server_knows_another_database(project: Project) -> None:
+    other = "postgresql://somebody@elsewhere/precious"
+    command = "echo $MIGRATION_DATABASE_URL; echo $DATABASE_URL"
+    _, out, _ = project.run("sh", "-c", command, MIGRATION_DATABASE_URL=other)
+    urls = out.splitlines()
+    assert urls[0] == urls[1] != other
+
+
 def test_help_is_printed(project: Project) -> None:
     code, out, _ = project.run("--help")
     assert (code, out.startswith("usage: devdb")) == (0, True)

@@ -5,8 +5,8 @@ import signal
 from typing import IO
 
 import pytest
-from migrator.runner import LOCK_KEY
 
+from migrator.runner import LOCK_KEY
 from tests.migrator.history import History
 from tests.processes import until
 

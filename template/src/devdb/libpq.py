@@ -24,6 +24,8 @@ def libpq_environment(url: str) -> dict[str, str]:
     match = re.match(r"postgres(?:ql)?(?:\+\w+)?://([^?]*)(?:\?(.*))?", url, re.DOTALL)
     if not match:
         raise ValueError("is not a PostgreSQL URL, which begins with postgresql://")
+    if "@" in (match[2] or "") and "@" not in match[1]:
+        raise ValueError("has a ? in its password: write it as %3F")
     userinfo, _, location = match[1].rpartition("@")
     user, _, password = userinfo.partition(":")
     address, _, database = location.partition("/")

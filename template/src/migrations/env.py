@@ -75,6 +75,8 @@ def run_migrations_online() -> None:
         asyncio.run(run_async_migrations())
     except MigrationError as error:
         raise SystemExit(str(error)) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
 
 
 if context.is_offline_mode():

@@ -1,4 +1,4 @@
-"""Creates and drops enum types where autogenerate forgets them.
+"""Creates, extends and drops enum types where autogenerate forgets them.
 
 Alembic leaves both to the table: a column that is added to an existing table then finds no type,
 and a table that is dropped and made again finds one too many. Here each type is created and dropped
@@ -8,10 +8,11 @@ by a line of its own, and columns only name it.
 from collections.abc import Iterable, Iterator
 from typing import cast
 
-from alembic.autogenerate import renderers
+from alembic.autogenerate import comparators, renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
 from sqlalchemy import ARRAY, Column, Connection, Enum, MetaData, inspect
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql.base import PGInspector
 
 
@@ -24,6 +25,36 @@ class DropEnumOp(CreateEnumOp):
     pass
 
 
+class AddEnumValueOp(ops.MigrateOperation):
+    def __init__(self, enum: Enum, value: str) -> None:
+        self.enum = enum
+        self.value = value
+
+    def to_diff_tuple(self) -> tuple[str, str | None, str]:
+        return ("add_enum_value", self.enum.name, self.value)
+
+    def reverse(self) -> "KeepEnumValueOp":
+        return KeepEnumValueOp(self.enum, self.value)
+
+
+class KeepEnumValueOp(AddEnumValueOp):
+    """PostgreSQL cannot remove a value."""
+
+
+@comparators.dispatch_for("schema")
+def compare_values(
+    context: AutogenContext, operations: ops.UpgradeOps, schemas: set[str | None]
+) -> None:
+    """Find the values that models have and their types do not."""
+    if context.connection is None or not isinstance(context.metadata, MetaData):
+        return
+    existing = _existing(context.connection)
+    modelled = {_key(context.connection, enum): enum for enum in _modelled(context.metadata)}
+    for key, enum in modelled.items():
+        missing = [value for value in enum.enums if value not in existing.get(key, enum.enums)]
+        operations.ops += [AddEnumValueOp(enum, value) for value in missing]
+
+
 @renderers.dispatch_for(CreateEnumOp)
 def _render_create(context: AutogenContext, operation: CreateEnumOp) -> str:
     return f"sa.Enum({_arguments(operation.enum)}).create(op.get_bind(), checkfirst=False)"
@@ -33,6 +64,22 @@ def _render_create(context: AutogenContext, operation: CreateEnumOp) -> str:
 def _render_drop(context: AutogenContext, operation: DropEnumOp) -> str:
     name = _arguments(operation.enum, values=False)
     return f"sa.Enum({name}).drop(op.get_bind(), checkfirst=False)"
+
+
+@renderers.dispatch_for(AddEnumValueOp)
+def _render_add_value(context: AutogenContext, operation: AddEnumValueOp) -> str:
+    preparer = postgresql.dialect().identifier_preparer
+    parts = (operation.enum.schema, operation.enum.name)
+    name = ".".join(preparer.quote(part) for part in parts if part)
+    value = operation.value.replace("'", "''")
+    # It stays when the revision is reverted, and is there when it is applied again.
+    statement = f"ALTER TYPE {name} ADD VALUE IF NOT EXISTS '{value}'"
+    return f"op.execute({statement!r})"
+
+
+@renderers.dispatch_for(KeepEnumValueOp)
+def _render_keep_value(context: AutogenContext, operation: KeepEnumValueOp) -> str:
+    return f"pass  # {operation.enum.name} keeps {operation.value!r}: a value cannot be removed"
 
 
 def render_enum(enum: Enum, context: AutogenContext) -> str:
@@ -48,23 +95,33 @@ def add_enums(
     downgrade: ops.DowngradeOps,
 ) -> None:
     """Create the types that new columns need, and drop those that no model has any more."""
-    default_schema = connection.dialect.default_schema_name
-
-    def key(enum: Enum) -> tuple[str | None, str | None]:
-        return (enum.schema or default_schema, enum.name)
-
-    inspector = cast("PGInspector", inspect(connection))
-    existing = {(enum["schema"], enum["name"]) for enum in inspector.get_enums("*")}
-    modelled = {key(enum) for table in metadata.tables.values() for enum in _enums(table.columns)}
-    added = {key(enum): enum for enum in _enums(_columns(upgrade))}
-    removed = {key(enum): enum for enum in _enums(_columns(downgrade))}
-    new = [enum for name, enum in added.items() if name not in existing]
-    unused = [enum for name, enum in removed.items() if name not in modelled]
+    existing = _existing(connection)
+    modelled = {_key(connection, enum) for enum in _modelled(metadata)}
+    added = {_key(connection, enum): enum for enum in _enums(_columns(upgrade))}
+    removed = {_key(connection, enum): enum for enum in _enums(_columns(downgrade))}
+    new = [enum for key, enum in added.items() if key not in existing]
+    unused = [enum for key, enum in removed.items() if key not in modelled]
 
     upgrade.ops[:0] = [CreateEnumOp(enum) for enum in new]
     upgrade.ops += [DropEnumOp(enum) for enum in unused]
     downgrade.ops[:0] = [CreateEnumOp(enum) for enum in unused]
     downgrade.ops += [DropEnumOp(enum) for enum in new]
+
+
+Key = tuple[str | None, str | None]
+
+
+def _key(connection: Connection, enum: Enum) -> Key:
+    return (enum.schema or connection.dialect.default_schema_name, enum.name)
+
+
+def _existing(connection: Connection) -> dict[Key, list[str]]:
+    inspector = cast("PGInspector", inspect(connection))
+    return {(enum["schema"], enum["name"]): enum["labels"] for enum in inspector.get_enums("*")}
+
+
+def _modelled(metadata: MetaData) -> Iterator[Enum]:
+    return (enum for table in metadata.tables.values() for enum in _enums(table.columns))
 
 
 def _columns(operations: ops.OpContainer) -> Iterator[Column[object]]:

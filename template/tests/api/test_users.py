@@ -41,12 +41,27 @@ async def test_an_email_is_taken_in_any_case(client: httpx2.AsyncClient) -> None
         {"email": "nobody", "full_name": "Ada"},
         {"email": "ada@example.com", "full_name": " "},
         {"email": "ada@example.com", "full_name": "A\0da"},
+        {"email": "ada@example.com", "full_name": "A\nda"},
         {"email": "ada@example.com", "full_name": "A" * 201},
         {"email": "ada@example.com", "full_name": "Ada", "is_admin": True},
     ],
 )
 async def test_bad_input_is_refused(client: httpx2.AsyncClient, body: dict[str, object]) -> None:
     assert (await client.post(URL, json=body)).status_code == 422
+
+
+@pytest.mark.parametrize("body", [b'{"email": NaN}', b'{"\\ud800": "\\ud800"}', b"{"])
+async def test_what_is_hardly_json_is_refused_too(client: httpx2.AsyncClient, body: bytes) -> None:
+    response = await client.post(URL, content=body, headers={"Content-Type": "application/json"})
+
+    assert response.status_code == 422
+
+
+async def test_a_refusal_does_not_repeat_what_was_sent(client: httpx2.AsyncClient) -> None:
+    response = await client.post(URL, json={"email": "s3cret", "full_name": "Ada"})
+
+    assert response.json()["detail"][0]["loc"] == ["body", "email"]
+    assert "s3cret" not in response.text
 
 
 async def test_an_update_changes_what_it_names(client: httpx2.AsyncClient) -> None:
@@ -96,6 +111,21 @@ async def test_pages_hold_every_user_once(client: httpx2.AsyncClient) -> None:
         parameters["after"] = page["next"]
 
     assert seen == ids
+
+
+async def test_an_update_beside_a_deletion_is_no_error(
+    committing_client: httpx2.AsyncClient,
+) -> None:
+    for _ in range(5):
+        url = f"{URL}/{(await create(committing_client))['id']}"
+        update = {"full_name": "Ada King"}
+
+        responses = await asyncio.gather(
+            *(committing_client.patch(url, json=update) for _ in range(2)),
+            *(committing_client.delete(url) for _ in range(2)),
+        )
+
+        assert {response.status_code for response in responses} <= {200, 204, 404, 409}
 
 
 async def test_of_two_users_with_one_email_at_once_one_is_made(

@@ -12,6 +12,7 @@ URL = "postgresql+asyncpg://app:right@localhost:5432/app"
 @pytest.fixture(autouse=True)
 def _no_settings_but_the_test_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(Settings.model_config, "env_file", ".env")
     for name in Settings.model_fields:
         monkeypatch.delenv(name, raising=False)
 
@@ -43,7 +44,12 @@ def test_a_password_may_hold_reserved_characters_as_they_are(password: str) -> N
         "db/app",
         "postgresql://app@db",
         "postgresql://app@db:port/app",
+        "postgresql://app@db:99999/app",
+        "postgresql://app@db/app?port=many",
+        "postgresql://app@db/app?prepared_statement_cache_size=many",
+        "postgresql://app@db/app?sslmode=bogus",
         "postgresql://app@db/app?sslmod=require",
+        "postgresql://app:p?ss@db/app",
     ],
 )
 def test_what_is_not_a_usable_url_is_refused(value: str) -> None:

@@ -37,6 +37,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         arbitrary_types_allowed=True,
+        case_sensitive=True,
         env_file=".env",
         env_ignore_empty=True,
         extra="ignore",

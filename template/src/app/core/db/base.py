@@ -29,6 +29,10 @@ class Base(DeclarativeBase):
         # The database stores the values that the API shows, not the names of Python members.
         enum.Enum: Enum(enum.Enum, values_callable=_values),
     }
-    # What the server sets (ids, timestamps) comes back with the statement: to load it later would
-    # take a query that an async session cannot make by itself.
-    __mapper_args__ = {"eager_defaults": True}  # noqa: RUF012  declared by SQLAlchemy
+    __mapper_args__ = {  # noqa: RUF012  declared by SQLAlchemy
+        # What the server sets (ids, timestamps) comes back with the statement: to load it later
+        # would take a query that an async session cannot make by itself.
+        "eager_defaults": True,
+        # A row that another request deleted first is as gone as it should be.
+        "confirm_deleted_rows": False,
+    }

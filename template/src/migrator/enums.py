@@ -12,7 +12,6 @@ from alembic.autogenerate import comparators, renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
 from sqlalchemy import ARRAY, Column, Connection, Enum, MetaData, inspect
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql.base import PGInspector
 
 
@@ -68,7 +67,7 @@ def _render_drop(context: AutogenContext, operation: DropEnumOp) -> str:
 
 @renderers.dispatch_for(AddEnumValueOp)
 def _render_add_value(context: AutogenContext, operation: AddEnumValueOp) -> str:
-    preparer = postgresql.dialect().identifier_preparer
+    preparer = context.migration_context.dialect.identifier_preparer
     parts = (operation.enum.schema, operation.enum.name)
     name = ".".join(preparer.quote(part) for part in parts if part)
     value = operation.value.replace("'", "''")

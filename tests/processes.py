@@ -44,6 +44,7 @@ def run(
         capture_output=True,
         text=True,
         check=False,
+        timeout=300,
     )
     if check and done.returncode:
         command_line = " ".join(map(str, command))

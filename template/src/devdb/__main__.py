@@ -52,10 +52,11 @@ def _run(port: int | None, command: list[str]) -> NoReturn:
         _fail("--port is for a server of devdb, but DATABASE_URL is set: leave out one of them")
     if not url:
         url = shared_server(FOLDER, port)
-        # A server of our own is there for development, whatever a deployment would assume; and
-        # nothing that runs on it may reach another database by a second name.
+        # A server of our own is there for development, whatever a deployment would assume.
         environment["ENVIRONMENT"] = settings.get("ENVIRONMENT") or "development"
-        environment["MIGRATION_DATABASE_URL"] = url
+        # Nothing that runs on it may reach another database by a second name.
+        if settings.get("MIGRATION_DATABASE_URL"):
+            environment["MIGRATION_DATABASE_URL"] = url
     try:
         environment |= {"DATABASE_URL": url, **libpq_environment(url)}
     except ValueError as error:

@@ -16,7 +16,7 @@ from migrator.autogenerate import process_revision_directives, render_item
 from migrator.runner import MigrationError, Policy, connect, run_migrations
 
 settings = load_settings()
-configure_logging(settings.LOG_LEVEL)
+configure_logging(settings.LOG_LEVEL, settings.LOG_FORMAT)
 
 # The URL never passes through Alembic's configuration, where a % in the password would break it.
 url = settings.MIGRATION_DATABASE_URL or settings.DATABASE_URL
@@ -50,6 +50,7 @@ def do_run_migrations(connection: Connection) -> None:
         connection=connection,
         target_metadata=target_metadata,
         compare_server_default=True,
+        autogenerate_plugins=["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"],
         process_revision_directives=process_revision_directives,
         render_item=partial(render_item, "app"),
         # Without it, a failure after an autocommit block leaves the version behind the schema.

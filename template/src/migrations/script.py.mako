@@ -1,4 +1,9 @@
+<% note = config.attributes.get("notes", {}).get(up_revision) %>\
 """${message.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')}
+% if note and note.why:
+
+${note.docstring()}
+% endif
 
 Revision ID: ${up_revision}
 Revises: ${(down_revision or "nothing") | comma,n}
@@ -15,6 +20,10 @@ revision: str = ${repr(up_revision)}
 down_revision: str | Sequence[str] | None = ${repr(down_revision)}
 branch_labels: str | Sequence[str] | None = ${repr(branch_labels)}
 depends_on: str | Sequence[str] | None = ${repr(depends_on)}
+
+% if note and note.is_contract:
+phase = "contract"  # removes what an older version may still use
+% endif
 
 
 def upgrade() -> None:

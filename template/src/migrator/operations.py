@@ -11,6 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import context, op
 
+from migrator import backfill
+
 
 def create_index_concurrently(
     name: str, table: str, columns: Sequence[Any], *, schema: str | None = None, **options: Any
@@ -49,6 +51,34 @@ def validate_constraint(name: str, table: str, *, schema: str | None = None) -> 
     quote = op.get_context().dialect.identifier_preparer.quote
     with _autocommit():
         op.execute(f"ALTER TABLE {_qualified(table, schema)} VALIDATE CONSTRAINT {quote(name)}")
+
+
+def update_in_batches(
+    table: str,
+    assignment: str,
+    *,
+    where: str,
+    schema: str | None = None,
+    batch_size: int = backfill.BATCH_SIZE,
+) -> None:
+    """Change many rows while the table is read and written; alone in its revision.
+
+    Args:
+        assignment: what follows SET, as SQL: `"alias = nickname"`.
+        where: the rows that still need it, as SQL: `"alias IS NULL"`. One that is updated must no
+            longer meet it, so that the revision can be run again.
+
+    Raises:
+        ValueError: the table has no primary key.
+    """
+    name = _qualified(table, schema)
+    with op.get_context().autocommit_block():
+        if context.is_offline_mode():
+            op.execute(f"UPDATE {name} SET {assignment} WHERE {where}")  # noqa: S608
+        else:
+            backfill.update_in_batches(
+                op.get_bind(), name, assignment, where=where, batch_size=batch_size
+            )
 
 
 IS_VALID = sa.text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")

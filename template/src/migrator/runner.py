@@ -14,11 +14,11 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from alembic import context
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, MetaData, Row, inspect, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import await_only
@@ -96,17 +96,21 @@ async def connect(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 def run_migrations(policy: Policy) -> None:
     """Run what the Alembic command asks for; in place of `context.run_migrations()` in env.py.
 
-    Commands that only read run as they are. An upgrade, a downgrade and a stamp hold an advisory
-    lock on the connection that migrates; each revision has its own transaction, and is tried again
-    when somebody is in its way.
+    What compares the models with the database (autogenerate and `check`) is refused where the
+    comparison would be wrong; other commands that only read run as they are. An upgrade, a
+    downgrade and a stamp hold an advisory lock on the connection that migrates; each revision has
+    its own transaction, and is tried again when somebody is in its way.
 
     Raises:
         MigrationError: another runner took too long, somebody was in the way at every attempt, the
-            database belongs to another history, or the result is not what the revisions promise.
+            database belongs to another history or is not at the head that it is compared with, or
+            the result is not what the revisions promise.
     """
     migration = context.get_context()
     # The commands pass their work as a function of this name, and nothing else tells them apart.
     command = migration.opts["fn"].__name__
+    if command == "retrieve_migrations":
+        _require_head(migration)
     if command not in {"upgrade", "downgrade", "do_stamp"}:
         _run_all()
         return
@@ -143,6 +147,43 @@ def _is_done(migration: MigrationContext) -> bool:
         f"The database is at {', '.join(unknown)}, which this code does not know and which did not "
         "come after its own revisions: is this the right database?"
     )
+
+
+def _require_head(migration: MigrationContext) -> None:
+    """Elsewhere, a comparison would find again what other revisions already do."""
+    heads, current = set(context.script.get_heads()), _current_heads(migration)
+    if len(heads) > 1:
+        raise MigrationError(
+            f"There are {len(heads)} heads, {' and '.join(sorted(heads))}: two branches each added "
+            "a revision. Set down_revision of the younger one to the revision of the other"
+        )
+    if not current and (tables := _existing_tables(migration)):
+        raise MigrationError(
+            f"The database has {', '.join(tables)} but no revision: made by CREATE_TABLES_ON_START "
+            "or by hand. Compare with an empty database instead (`just reset-db`), or note the "
+            "revision that it is at (`just migrate-stamp`): docs/migrations.md, "
+            '"Moving on from create_all"'
+        )
+    if unknown := current - _known():
+        raise MigrationError(
+            f"The database is at {', '.join(unknown)}, which is not among these revisions: it was "
+            "migrated on another branch. `just migrate-down` there, or `just reset-db`"
+        )
+    if current != heads:
+        raise MigrationError(
+            f"The database is at {', '.join(current) or 'no revision'}, not at {', '.join(heads)}: "
+            "apply what is missing first, with `just migrate-up`"
+        )
+
+
+def _existing_tables(migration: MigrationContext) -> list[str]:
+    """The tables of the models that the database has."""
+    connection = context.get_bind()
+    tables = cast("MetaData", migration.opts["target_metadata"]).sorted_tables
+    inspector = inspect(connection)
+    found = [str(table) for table in tables if inspector.has_table(table.name, table.schema)]
+    connection.rollback()
+    return found
 
 
 def _known() -> set[str]:

@@ -52,7 +52,7 @@ def create_application(
                 application.state.migration = await stack.enter_async_context(migrating())
             yield
 
-    configure_logging(settings.LOG_LEVEL)
+    configure_logging(settings.LOG_LEVEL, settings.LOG_FORMAT)
     application = FastAPI(
         title=PROJECT.name,
         description=PROJECT.description,

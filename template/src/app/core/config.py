@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     MIGRATE_ON_START: bool = False
 
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    LOG_FORMAT: Literal["text", "json"] = "text"
     CORS_ALLOWED_ORIGINS: CommaSeparated = []
 
     # Above: the template's, changed by `copier update`.

@@ -13,15 +13,23 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
 from sqlalchemy import ARRAY, Column, Connection, Enum, MetaData, inspect
 from sqlalchemy.dialects.postgresql.base import PGInspector
+from sqlalchemy.types import TypeEngine
 
 
 class CreateEnumOp(ops.MigrateOperation):
     def __init__(self, enum: Enum) -> None:
         self.enum = enum
 
+    def reverse(self) -> "DropEnumOp":
+        return DropEnumOp(self.enum)
 
-class DropEnumOp(CreateEnumOp):
-    pass
+
+class DropEnumOp(ops.MigrateOperation):
+    def __init__(self, enum: Enum) -> None:
+        self.enum = enum
+
+    def reverse(self) -> CreateEnumOp:
+        return CreateEnumOp(self.enum)
 
 
 class AddEnumValueOp(ops.MigrateOperation):
@@ -87,24 +95,14 @@ def render_enum(enum: Enum, context: AutogenContext) -> str:
     return f"postgresql.ENUM({_arguments(enum)}, create_type=False)"
 
 
-def add_enums(
-    connection: Connection,
-    metadata: MetaData,
-    upgrade: ops.UpgradeOps,
-    downgrade: ops.DowngradeOps,
-) -> None:
+def add_enums(connection: Connection, metadata: MetaData, upgrade: ops.UpgradeOps) -> None:
     """Create the types that new columns need, and drop those that no model has any more."""
     existing = _existing(connection)
     modelled = {_key(connection, enum) for enum in _modelled(metadata)}
-    added = {_key(connection, enum): enum for enum in _enums(_columns(upgrade))}
-    removed = {_key(connection, enum): enum for enum in _enums(_columns(downgrade))}
-    new = [enum for key, enum in added.items() if key not in existing]
-    unused = [enum for key, enum in removed.items() if key not in modelled]
-
-    upgrade.ops[:0] = [CreateEnumOp(enum) for enum in new]
-    upgrade.ops += [DropEnumOp(enum) for enum in unused]
-    downgrade.ops[:0] = [CreateEnumOp(enum) for enum in unused]
-    downgrade.ops += [DropEnumOp(enum) for enum in new]
+    added = {_key(connection, enum): enum for enum in _enums(_types(upgrade))}
+    removed = {_key(connection, enum): enum for enum in _enums(_types(upgrade.reverse()))}
+    upgrade.ops[:0] = [CreateEnumOp(enum) for key, enum in added.items() if key not in existing]
+    upgrade.ops += [DropEnumOp(enum) for key, enum in removed.items() if key not in modelled]
 
 
 Key = tuple[str | None, str | None]
@@ -120,25 +118,29 @@ def _existing(connection: Connection) -> dict[Key, list[str]]:
 
 
 def _modelled(metadata: MetaData) -> Iterator[Enum]:
-    return (enum for table in metadata.tables.values() for enum in _enums(table.columns))
+    columns = (column for table in metadata.tables.values() for column in table.columns)
+    return _enums(column.type for column in columns)
 
 
-def _columns(operations: ops.OpContainer) -> Iterator[Column[object]]:
-    """The columns that come into being."""
+def _types(operations: ops.OpContainer) -> Iterator[TypeEngine[object]]:
+    """The types of columns that come into being, or get another type."""
     for operation in operations.ops:
-        if isinstance(operation, ops.OpContainer):
-            yield from _columns(operation)
-        elif isinstance(operation, ops.CreateTableOp):
-            yield from (item for item in operation.columns if isinstance(item, Column))
-        elif isinstance(operation, ops.AddColumnOp):
-            yield operation.column
+        match operation:
+            case ops.OpContainer():
+                yield from _types(operation)
+            case ops.CreateTableOp():
+                yield from (item.type for item in operation.columns if isinstance(item, Column))
+            case ops.AddColumnOp():
+                yield operation.column.type
+            case ops.AlterColumnOp() if operation.modify_type is not None:
+                yield operation.modify_type
 
 
-def _enums(columns: Iterable[Column[object]]) -> Iterator[Enum]:
-    for column in columns:
-        type_ = column.type.item_type if isinstance(column.type, ARRAY) else column.type
-        if isinstance(type_, Enum) and type_.native_enum:
-            yield type_
+def _enums(types: Iterable[TypeEngine[object]]) -> Iterator[Enum]:
+    for type_ in types:
+        item = type_.item_type if isinstance(type_, ARRAY) else type_
+        if isinstance(item, Enum) and item.native_enum:
+            yield item
 
 
 def _arguments(enum: Enum, *, values: bool = True) -> str:

@@ -92,3 +92,84 @@ def test_the_sql_of_an_index_can_be_printed(items: History) -> None:
 
     assert code == 0, printed
     assert printed.index("DROP INDEX CONCURRENTLY IF EXISTS") < printed.index("CREATE UNIQUE INDEX")
+
+
+BATCHES = 'update_in_batches("items", "name = \'n\' || id", where="name IS NULL", batch_size=100)'
+
+
+@pytest.fixture
+def unnamed(items: History) -> History:
+    items.sql("ALTER TABLE items ADD name text, ADD PRIMARY KEY (id)")
+    return items
+
+
+def nameless(history: History) -> object:
+    [(count,)] = history.sql("SELECT count(*) FROM items WHERE name IS NULL")
+    return count
+
+
+def test_batches_update_every_row_once(unnamed: History) -> None:
+    unnamed.sql("CREATE TABLE updates (id int)")
+    unnamed.sql(
+        "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN INSERT INTO updates VALUES (NEW.id); RETURN NEW; END'"
+    )
+    unnamed.sql("CREATE TRIGGER note AFTER UPDATE ON items FOR EACH ROW EXECUTE FUNCTION note()")
+    unnamed.add(BATCHES)
+
+    unnamed.upgrade()
+
+    assert nameless(unnamed) == 0
+    assert unnamed.sql("SELECT count(*), count(DISTINCT id) FROM updates") == [(1000, 1000)]
+
+
+def test_batches_let_writers_go_on(unnamed: History) -> None:
+    unnamed.add(BATCHES)
+
+    with unnamed.transaction("UPDATE items SET id = id WHERE id = 50"):
+        process = unnamed.start(LOCK_TIMEOUT="0.3")
+        until(lambda: nameless(unnamed) == 1)  # all but the row that is held
+        unnamed.sql("SET lock_timeout = '1s'; UPDATE items SET name = 'own' WHERE id = 51")
+    printed, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 0, printed
+    assert nameless(unnamed) == 0
+
+
+def test_batches_go_on_after_kill_9(unnamed: History) -> None:
+    unnamed.add(BATCHES)
+    with unnamed.transaction("UPDATE items SET id = id WHERE id = 1000"):
+        process = unnamed.start(LOCK_TIMEOUT="60")
+        until(lambda: nameless(unnamed) == 1)
+        process.kill()
+        process.communicate()
+    assert unnamed.at() == ["0001"]
+
+    unnamed.upgrade()
+
+    assert nameless(unnamed) == 0
+    assert unnamed.at() == ["0002"]
+
+
+def test_batches_go_along_composite_keys(history: History) -> None:
+    history.add('op.execute("CREATE TABLE items (a text, b date, n int, PRIMARY KEY (b, a))")')
+    history.upgrade()
+    history.sql(
+        "INSERT INTO items SELECT 'a' || n % 7, DATE '2026-01-01' + n / 7 FROM "
+        "generate_series(1, 700) AS n"
+    )
+    history.add('update_in_batches("items", "n = 1", where="n IS NULL", batch_size=50)')
+
+    history.upgrade()
+
+    assert history.sql("SELECT count(*) FROM items WHERE n IS NULL") == [(0,)]
+
+
+def test_batches_need_a_primary_key(items: History) -> None:
+    items.add('update_in_batches("items", "id = 0", where="id > 0")')
+
+    code, printed = items.alembic()
+
+    assert code != 0
+    assert "Traceback" not in printed
+    assert "primary key" in printed.splitlines()[-1]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
 # Rows per transaction: few enough that a writer who meets one waits for milliseconds.
@@ -29,11 +30,13 @@ def update_in_batches(
         where: the condition as SQL; a row that is updated must no longer meet it.
 
     Raises:
-        ValueError: the table has no primary key.
+        CommandError: the table has no primary key.
     """
     key = connection.scalars(PRIMARY_KEY, {"table": table}).all()
     if not key:
-        raise ValueError(f"{table} has no primary key to go along")
+        raise CommandError(
+            f"{table} has no primary key, along which it could be updated in batches"
+        )
     columns = ", ".join(key)
     for interval, bounds in _intervals(connection, table, key, batch_size):
         connection.execute(

@@ -69,7 +69,7 @@ def update_in_batches(
             longer meet it, so that the revision can be run again.
 
     Raises:
-        ValueError: the table has no primary key.
+        CommandError: the table has no primary key.
     """
     name = _qualified(table, schema)
     with op.get_context().autocommit_block():

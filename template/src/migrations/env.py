@@ -12,7 +12,7 @@ import app.models  # noqa: F401  fills Base.metadata
 from app.core.config import load_settings
 from app.core.db.base import Base
 from app.core.logging import configure_logging
-from migrator.autogenerate import process_revision_directives, render_item
+from migrator.autogenerate import include_name, process_revision_directives, render_item
 from migrator.runner import MigrationError, Policy, connect, run_migrations
 
 settings = load_settings()
@@ -51,6 +51,8 @@ def do_run_migrations(connection: Connection) -> None:
         target_metadata=target_metadata,
         compare_server_default=True,
         autogenerate_plugins=["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"],
+        include_schemas=True,
+        include_name=partial(include_name, target_metadata),
         process_revision_directives=process_revision_directives,
         render_item=partial(render_item, "app"),
         # Without it, a failure after an autocommit block leaves the version behind the schema.

@@ -1,7 +1,7 @@
 """What `alembic revision --autogenerate` writes, through Alembic's documented hooks."""
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,7 +9,7 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.context import get_x_argument
 from alembic.operations.ops import DowngradeOps, MigrationScript, UpgradeOps
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Enum
+from sqlalchemy import Enum, MetaData
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from migrator.autogenerate.enums import add_enums, render_enum
@@ -42,6 +42,15 @@ def render_item(
     if package != "sqlalchemy":
         context.imports.add(f"import {module}")
     return False
+
+
+def include_name(
+    metadata: MetaData, name: str | None, kind: str, _parents: Mapping[str, str | None]
+) -> bool:
+    """Leave schemas alone that no model names; None is the default one."""
+    if kind != "schema":
+        return True
+    return name in {None, *(table.schema for table in metadata.tables.values())}
 
 
 def process_revision_directives(

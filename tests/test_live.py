@@ -1,5 +1,6 @@
 """Projects that are installed and run, on the PostgreSQL that they bring."""
 
+import json
 from pathlib import Path
 
 import httpx2
@@ -415,3 +416,14 @@ def test_a_migration_that_fails_at_the_start_stops_the_service(project: Project)
     assert done.returncode
     assert "nowhere" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_json_log_lines_give_each_revision_with_its_duration(project: Project) -> None:
+    done = project.uv_run("devdb", "alembic", "upgrade", "head", LOG_FORMAT="json")
+
+    lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+    [applied] = [line for line in lines if "duration" in line]
+    assert applied["revision"] == "000000000001"
+    assert applied["duration"] > 0
+    assert {line["level"] for line in lines} == {"info"}

@@ -50,7 +50,6 @@ def do_run_migrations(connection: Connection) -> None:
         connection=connection,
         target_metadata=target_metadata,
         compare_server_default=True,
-        autogenerate_plugins=["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"],
         include_schemas=True,
         include_name=partial(include_name, target_metadata),
         process_revision_directives=process_revision_directives,

@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from alembic import context, op
+from alembic.util import CommandError
 
 from migrator import backfill
 
@@ -51,6 +52,32 @@ def validate_constraint(name: str, table: str, *, schema: str | None = None) -> 
     quote = op.get_context().dialect.identifier_preparer.quote
     with _autocommit():
         op.execute(f"ALTER TABLE {_qualified(table, schema)} VALIDATE CONSTRAINT {quote(name)}")
+
+
+def refuse_nulls(table: str, column: str, *, schema: str | None = None) -> None:
+    """End the migration if rows have NULL, before it forbids what their updates would repeat.
+
+    It reads without a lock that anybody waits for, so it takes its time.
+
+    Raises:
+        CommandError: some row has NULL.
+    """
+    if context.is_offline_mode():
+        return
+    quote = op.get_context().dialect.identifier_preparer.quote
+    op.execute("SET LOCAL statement_timeout = 0")
+    has_nulls = op.get_bind().scalar(
+        sa.text(
+            f"SELECT EXISTS (SELECT FROM {_qualified(table, schema)} "  # noqa: S608
+            f"WHERE {quote(column)} IS NULL)"
+        )
+    )
+    if has_nulls:
+        raise CommandError(
+            f"{table}.{column} is NULL in some rows: fill them first, with update_in_batches in a "
+            'revision before this one; docs/migrations.md, "A required column"'
+        )
+    op.execute("SET LOCAL statement_timeout TO DEFAULT")
 
 
 def update_in_batches(

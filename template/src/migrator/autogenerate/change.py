@@ -1,6 +1,5 @@
 """A schema change as autogenerate finds it, with what its parts must know of each other."""
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from copy import copy
 from dataclasses import dataclass
@@ -9,8 +8,10 @@ from typing import Any, NamedTuple
 
 from alembic.operations import ops
 from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import dialect
+from sqlalchemy.sql.elements import conv
 
-LONGEST_NAME = 63  # bytes: NAMEDATALEN - 1, PostgreSQL manual, "Identifiers and Key Words"
+_PREPARER = dialect().identifier_preparer  # type: ignore[no-untyped-call]
 
 
 class Table(NamedTuple):
@@ -97,19 +98,15 @@ def target_of(key: ops.CreateForeignKeyOp) -> Table:
 
 
 def name_of(operation: ops.MigrateOperation) -> str:
-    """The name of an index or a constraint."""
-    index_name = getattr(operation, "index_name", None)
-    return str(index_name or getattr(operation, "constraint_name", ""))
+    """The name of an index or a constraint in the database."""
+    name = getattr(operation, "index_name", None) or getattr(operation, "constraint_name", "")
+    return shortened(str(name))
 
 
 def shortened(*parts: str) -> str:
-    """A name of these parts, as short as PostgreSQL needs it and still like no other."""
-    name = "_".join(parts)
-    if len(name.encode()) <= LONGEST_NAME:
-        return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    start = name.encode()[: LONGEST_NAME - 9].decode(errors="ignore")
-    return f"{start}_{digest}"
+    """A name of these parts; as SQLAlchemy shortens it where it is too long for PostgreSQL."""
+    name = conv("_".join(parts))
+    return _PREPARER.truncate_and_render_constraint_name(name, _alembic_quote=False)
 
 
 def flatten(operations: Iterable[ops.MigrateOperation]) -> Iterator[ops.MigrateOperation]:

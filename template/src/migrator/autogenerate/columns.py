@@ -9,8 +9,13 @@ from sqlalchemy.schema import AddConstraint, CreateColumn
 from sqlalchemy.sql.elements import conv
 
 from migrator.autogenerate import probe
-from migrator.autogenerate.change import Change, Table, shortened, table_of
-from migrator.autogenerate.directives import NothingOp, TodoOp, UpdateInBatchesOp
+from migrator.autogenerate.change import Change, Table, name_of, shortened, table_of
+from migrator.autogenerate.directives import (
+    NothingOp,
+    RefuseNullsOp,
+    TodoOp,
+    UpdateInBatchesOp,
+)
 from migrator.autogenerate.step import Phase, Step, plain, steps
 
 REQUIRED = (
@@ -72,7 +77,7 @@ def _add_with_foreign_key(
     constraint = str(AddConstraint(key.to_constraint()).compile(dialect=dialect))
     return ops.ExecuteSQLOp(
         f"ALTER TABLE {change.quoted(table_of(operation))} ADD COLUMN {column} "
-        f"CONSTRAINT {change.quote(str(key.constraint_name))} "
+        f"CONSTRAINT {change.quote(name_of(key))} "
         f"REFERENCES{constraint.partition('REFERENCES')[2]}"
     )
 
@@ -107,7 +112,7 @@ def _add_with_volatile_default(
             existing_nullable=True,
             modify_nullable=False,
         )
-        yield from _require(required, Phase.CONSTRAIN, change)
+        yield from _require(required, change)
 
 
 def _fill_with_default(table: Table, column: str, change: Change) -> Step:
@@ -134,9 +139,7 @@ def _alter(operation: ops.AlterColumnOp, change: Change) -> Iterator[Step]:
     if operation.modify_nullable is False:
         if operation.existing_server_default not in (None, False):
             yield _fill_with_default(table, operation.column_name, change)
-            yield from _require(operation, Phase.CONSTRAIN, change)
-        else:
-            yield from _require(operation, Phase.EXPAND, change)
+        yield from _require(operation, change)
     elif operation.modify_type is not None:
         yield from _change_type(operation, as_it_is, change)
     elif operation.modify_server_default is None:
@@ -176,7 +179,7 @@ def _change_type(operation: ops.AlterColumnOp, as_it_is: Step, change: Change) -
     )
 
 
-def _require(operation: ops.AlterColumnOp, first: Phase, change: Change) -> Iterator[Step]:
+def _require(operation: ops.AlterColumnOp, change: Change) -> Iterator[Step]:
     """NOT NULL by way of a check that is proved before: then it needs no scan under its lock."""
     table, column = table_of(operation), operation.column_name
     name = shortened("ck", table.name, column, "not_null")
@@ -190,15 +193,17 @@ def _require(operation: ops.AlterColumnOp, first: Phase, change: Change) -> Iter
     drop_check = ops.DropConstraintOp(conv(name), table.name, type_="check", schema=table.schema)
     validate = f"ALTER TABLE {change.quoted(table)} VALIDATE CONSTRAINT {change.quote(name)}"
     yield Step(
-        phase=first,
-        subject=str(table),
-        upgrade=(check,),
+        phase=Phase.CONSTRAIN,
+        subject=f"{table} {column}",
+        upgrade=(RefuseNullsOp(table.name, column, table.schema), check),
         downgrade=(drop_check,),
         why=(
             f"From here on nobody can write NULL to {table}.{column}: {name} sees to it, without a "
-            "scan. An UPDATE of a row that has NULL fails too, so fill such rows before.",
+            "scan under its lock. Since any UPDATE of a row that has NULL would fail too, such "
+            "rows are looked for first.",
         ),
         locked=str(table),
+        alone=True,
     )
     yield Step(
         phase=Phase.NOT_NULL,

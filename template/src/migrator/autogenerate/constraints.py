@@ -29,6 +29,7 @@ def _add_index(operation: ops.CreateIndexOp, change: Change) -> Iterator[Step]:
 
 def _build(operation: ops.CreateIndexOp) -> Step:
     name, table = name_of(operation), table_of(operation)
+    operation.index_name = conv(name)
     return Step(
         phase=Phase.INDEX,
         subject=name,
@@ -162,8 +163,7 @@ def _drop_index(operation: ops.DropIndexOp, change: Change) -> Iterator[Step]:
     table, index = table_of(operation), operation.reverse()
     if table in change.dropped:
         # It goes with its table, and comes back with it.
-        back = replace(plain(operation, change), phase=Phase.CONTRACT, upgrade=())
-        yield back
+        yield replace(plain(operation, change), phase=Phase.CONTRACT, rank=2, upgrade=())
         return
     index.index_name = conv(_current_name(operation, change))
     build = _build(index)

@@ -37,6 +37,13 @@ class UpdateInBatchesOp(ops.MigrateOperation):
 
 
 @dataclass
+class RefuseNullsOp(ops.MigrateOperation):
+    table: str
+    column: str
+    schema: str | None
+
+
+@dataclass
 class NothingOp(ops.MigrateOperation):
     """There is nothing to do, for this reason."""
 
@@ -68,10 +75,14 @@ def _validate_constraint(context: AutogenContext, operation: ValidateConstraintO
 
 @renderers.dispatch_for(UpdateInBatchesOp)
 def _update_in_batches(context: AutogenContext, operation: UpdateInBatchesOp) -> str:
-    arguments = [repr(operation.table), repr(operation.assignment), f"where={operation.where!r}"]
-    if operation.schema:
-        arguments.append(f"schema={operation.schema!r}")
-    return _helper(context, "update_in_batches") + ", ".join(arguments) + ")"
+    arguments = f"{operation.table!r}, {operation.assignment!r}, where={operation.where!r}"
+    return _helper(context, "update_in_batches") + arguments + _schema(operation) + ")"
+
+
+@renderers.dispatch_for(RefuseNullsOp)
+def _refuse_nulls(context: AutogenContext, operation: RefuseNullsOp) -> str:
+    arguments = f"{operation.table!r}, {operation.column!r}"
+    return _helper(context, "refuse_nulls") + arguments + _schema(operation) + ")"
 
 
 @renderers.dispatch_for(NothingOp)
@@ -90,7 +101,10 @@ def _helper(context: AutogenContext, name: str) -> str:
 
 
 def _place(operation: DropIndexConcurrentlyOp | ValidateConstraintOp) -> str:
-    arguments = [f"op.f({operation.name!r})", repr(operation.table)]
-    if operation.schema:
-        arguments.append(f"schema={operation.schema!r}")
-    return ", ".join(arguments)
+    return f"op.f({operation.name!r}), {operation.table!r}{_schema(operation)}"
+
+
+def _schema(
+    operation: DropIndexConcurrentlyOp | ValidateConstraintOp | UpdateInBatchesOp | RefuseNullsOp,
+) -> str:
+    return f", schema={operation.schema!r}" if operation.schema else ""

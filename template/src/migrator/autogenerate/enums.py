@@ -11,7 +11,18 @@ from typing import cast
 from alembic.autogenerate import comparators, renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
-from sqlalchemy import ARRAY, Column, Connection, Enum, MetaData, inspect
+from alembic.util import PriorityDispatchResult
+from sqlalchemy import (
+    ARRAY,
+    Column,
+    Connection,
+    DefaultClause,
+    Enum,
+    FetchedValue,
+    MetaData,
+    TextClause,
+    inspect,
+)
 from sqlalchemy.dialects.postgresql.base import PGInspector
 from sqlalchemy.types import TypeEngine
 
@@ -60,6 +71,36 @@ def compare_values(
     for key, enum in modelled.items():
         missing = [value for value in enum.enums if value not in existing.get(key, enum.enums)]
         operations.ops += [AddEnumValueOp(enum, value) for value in missing]
+
+
+@comparators.dispatch_for("column", subgroup="server_default")
+def compare_default(
+    context: AutogenContext,
+    operation: ops.AlterColumnOp,
+    schema: str | None,
+    table: str,
+    name: str,
+    in_database: Column[object],
+    in_models: Column[object],
+) -> PriorityDispatchResult:
+    """Compare defaults as text: the server, which Alembic asks, cannot read a value to come."""
+    before, after = (_literal(column.server_default) for column in (in_database, in_models))
+    if not isinstance(in_models.type, Enum) or before is None or after is None:
+        return PriorityDispatchResult.CONTINUE
+    if before != after:
+        operation.modify_server_default = in_models.server_default
+    return PriorityDispatchResult.STOP
+
+
+def _literal(default: FetchedValue | None) -> str | None:
+    """The value of a default without its cast, as SQL."""
+    match default:
+        case DefaultClause(arg=TextClause(text=text)):
+            return text.partition("::")[0]
+        case DefaultClause(arg=str(value)):
+            return "'" + value.replace("'", "''") + "'"
+        case _:
+            return None
 
 
 @renderers.dispatch_for(CreateEnumOp)

@@ -12,6 +12,8 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Enum, MetaData
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+# Registers its comparison.
+from migrator.autogenerate import checks  # noqa: F401
 from migrator.autogenerate.enums import add_enums, render_enum
 from migrator.autogenerate.plan import plan
 from migrator.autogenerate.step import Phase, Step
@@ -60,7 +62,7 @@ def process_revision_directives(
 ) -> None:
     """Write a change as the revisions that can run while the service works.
 
-    Each step of `migrator.expand_contract.plan` becomes a revision; the reasons stand in its
+    Each step of `migrator.autogenerate.plan` becomes a revision; the reasons stand in its
     docstring. With `-x unsafe` it is one revision, as Alembic writes it. Where the models and the
     schema agree, no file is written.
     """

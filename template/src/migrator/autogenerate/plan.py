@@ -26,7 +26,7 @@ def plan(connection: Connection, operations: Iterable[ops.MigrateOperation]) -> 
     change = Change(connection, tuple(flatten(operations)))
     found = (step for operation in change.operations for step in steps(operation, change))
     merged: list[Step] = []
-    for step in sorted(found, key=lambda step: step.phase):
+    for step in sorted(found, key=lambda step: (step.phase, step.rank)):
         if merged and _can_share(merged[-1], step):
             merged[-1] = _together(merged[-1], step)
         else:

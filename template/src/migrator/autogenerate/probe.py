@@ -7,9 +7,9 @@ catalogue; a list kept here would be wrong somewhere.
 from typing import Any
 
 from alembic.operations import ops
-from sqlalchemy import Column, Connection, text
+from sqlalchemy import CheckConstraint, Column, Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.schema import CreateColumn
+from sqlalchemy.schema import AddConstraint, CreateColumn
 
 from migrator.autogenerate.change import Table, table_of
 
@@ -36,16 +36,36 @@ def is_free(connection: Connection, change: ops.AlterColumnOp) -> bool:
     return _touches_rows(connection, table_of(change), action) is False
 
 
-def _touches_rows(connection: Connection, table: Table, action: str) -> bool | None:
-    """None where the action fails."""
+def check_condition(connection: Connection, check: CheckConstraint) -> str | None:
+    """A condition in PostgreSQL's own words, to be compared with one that is there.
+
+    None where it cannot be had, since it names a column that is not there yet.
+    """
+    addition = str(AddConstraint(check).compile(dialect=connection.dialect)).partition(" ADD ")[2]
+    with connection.begin_nested() as attempt:
+        try:
+            _make_copy(connection, Table(check.table.name, check.table.schema), "")
+            connection.exec_driver_sql(f"ALTER TABLE {COPY} ADD {addition}")
+            [found] = inspect(connection).get_check_constraints(COPY)
+            return found["sqltext"]
+        except DBAPIError:
+            return None
+        finally:
+            attempt.rollback()
+
+
+def _make_copy(connection: Connection, table: Table, what: str) -> None:
     quote = connection.dialect.identifier_preparer.quote
     original = ".".join(quote(name) for name in (table.schema, table.name) if name)
+    connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {COPY} (LIKE {original} {what})")
+
+
+def _touches_rows(connection: Connection, table: Table, action: str) -> bool | None:
+    """None where the action fails."""
     with connection.begin_nested() as attempt:
         try:
             connection.exec_driver_sql("SET LOCAL TimeZone = 'Asia/Kolkata'")
-            connection.exec_driver_sql(
-                f"CREATE TEMPORARY TABLE {COPY} (LIKE {original} INCLUDING ALL)"
-            )
+            _make_copy(connection, table, "INCLUDING ALL")
             before = connection.execute(FILES_AND_SCANS).all()
             connection.exec_driver_sql(f"ALTER TABLE {COPY} {action}")
             return connection.execute(FILES_AND_SCANS).all() != before

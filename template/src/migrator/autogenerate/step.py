@@ -29,11 +29,13 @@ class Phase(IntEnum):
 class Step:
     """Operations that share a transaction.
 
-    `downgrade` is in the order in which it runs. `subject` is what the step is about; `locked` the
-    table in use that it locks, if any. A step that is `alone` runs outside a transaction.
+    `downgrade` is in the order in which it runs. `rank` is the place among steps of one phase;
+    `subject` what the step is about; `locked` the table in use that it locks, if any. A step that
+    is `alone` shares its revision with no other.
     """
 
     phase: Phase
+    rank: int = 0
     subject: str
     upgrade: tuple[ops.MigrateOperation, ...]
     downgrade: tuple[ops.MigrateOperation, ...]

@@ -35,6 +35,7 @@ def _drop_table(operation: ops.DropTableOp, change: Change) -> Iterator[Step]:
     yield replace(
         plain(operation, change),
         phase=Phase.CONTRACT,
+        rank=2,
         why=(
             f"Drops {table} with its data: no running version may still name it.",
             *_probable_new_names(operation, change),
@@ -62,6 +63,7 @@ def _drop_column(operation: ops.DropColumnOp, change: Change) -> Iterator[Step]:
     yield replace(
         plain(operation, change),
         phase=Phase.CONTRACT,
+        rank=1,
         downgrade=(back,),
         why=(why, *_probable_new_columns(operation, change)),
     )
@@ -97,4 +99,6 @@ def _add_enum_value(operation: AddEnumValueOp, change: Change) -> Iterator[Step]
 
 @steps.register
 def _drop_enum(operation: DropEnumOp, change: Change) -> Iterator[Step]:
-    yield replace(plain(operation, change), phase=Phase.CONTRACT, subject=str(operation.enum.name))
+    yield replace(
+        plain(operation, change), phase=Phase.CONTRACT, rank=3, subject=str(operation.enum.name)
+    )

@@ -60,16 +60,18 @@ def start(template: Path, folder: Path, **variables: str) -> Project:
 def tour(project: Project) -> None:
     """Do what the README's tour does, and compare what is printed with what it shows."""
     text = section(README, "A short tour")
-    for path, code in re.findall(r"```python\n# (\S+)\n(.*?)```", text, re.DOTALL):
-        project.write(path, code)
+    for block in re.findall(r"```(?:python|console)\n.*?```\n", text, re.DOTALL):
+        if file := re.match(r"```python\n# (\S+)\n(.*)```", block, re.DOTALL):
+            project.write(file[1], file[2])
+        for step in shown(block):
+            assert_prints(project, step)
 
-    for step in shown(text):
-        done = run(
-            "sh", "-c", step.command, cwd=project.path, check=False, variables=project.variables
-        )
-        printed = [line.strip("= ") for line in (done.stdout + done.stderr).splitlines()]
-        for line in step.output:
-            assert fnmatch.filter(printed, line.replace("[", "[[]").replace("…", "*")), printed
+
+def assert_prints(project: Project, step: Shown) -> None:
+    done = run("sh", "-c", step.command, cwd=project.path, check=False, variables=project.variables)
+    printed = [line.strip("= ") for line in (done.stdout + done.stderr).splitlines()]
+    for line in step.output:
+        assert fnmatch.filter(printed, line.replace("[", "[[]").replace("…", "*")), printed
 
 
 def test_the_start_works_in_an_empty_folder(template: Path, tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def test_a_database_behind_the_revisions_is_refused(items: ModelledHistory) -> N
     assert_refused(items, added.name.split("_")[2], "just migrate-up")
 
 
+@pytest.mark.slow
 def test_several_heads_are_refused(items: ModelledHistory) -> None:
     items.models(WITH_INDEX)
     [added] = items.generate("index")
@@ -60,18 +61,21 @@ def test_several_heads_are_refused(items: ModelledHistory) -> None:
     assert_refused(items, revision, "0ther", "down_revision")
 
 
+@pytest.mark.slow
 def test_tables_that_no_revision_made_are_refused(items: ModelledHistory) -> None:
     items.sql("DROP TABLE alembic_version")
 
     assert_refused(items, "items", "migrate-stamp")
 
 
+@pytest.mark.slow
 def test_a_database_of_another_branch_is_refused(items: ModelledHistory) -> None:
     items.sql("UPDATE alembic_version SET version_num = 'elsewhere'")
 
     assert_refused(items, "elsewhere", "reset-db")
 
 
+@pytest.mark.slow
 def test_foreign_tables_of_an_empty_database_are_none_of_ours(items: ModelledHistory) -> None:
     items.sql("DROP TABLE items, alembic_version; CREATE TABLE spatial (id int)")
 
@@ -80,6 +84,7 @@ def test_foreign_tables_of_an_empty_database_are_none_of_ours(items: ModelledHis
     assert code == 0, printed
 
 
+@pytest.mark.slow
 def test_models_that_agree_with_the_schema_give_no_file(items: ModelledHistory) -> None:
     before = revisions(items)
 
@@ -117,6 +122,7 @@ def test_names_show_order_and_purpose(items: ModelledHistory) -> None:
     assert all("add_slug_to_items" in path.name for path in files)
 
 
+@pytest.mark.slow
 def test_a_message_may_hold_what_python_would_read(items: ModelledHistory) -> None:
     items.models(WITH_INDEX)
     code, printed = items.run(

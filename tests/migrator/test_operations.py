@@ -136,6 +136,7 @@ def test_batches_let_writers_go_on(unnamed: History) -> None:
     assert nameless(unnamed) == 0
 
 
+@pytest.mark.slow
 def test_batches_go_on_after_kill_9(unnamed: History) -> None:
     unnamed.add(BATCHES)
     with unnamed.transaction("UPDATE items SET id = id WHERE id = 1000"):
@@ -151,6 +152,7 @@ def test_batches_go_on_after_kill_9(unnamed: History) -> None:
     assert unnamed.at() == ["0002"]
 
 
+@pytest.mark.slow
 def test_batches_go_along_composite_keys(history: History) -> None:
     history.add('op.execute("CREATE TABLE items (a text, b date, n int, PRIMARY KEY (b, a))")')
     history.upgrade()
@@ -165,6 +167,7 @@ def test_batches_go_along_composite_keys(history: History) -> None:
     assert history.sql("SELECT count(*) FROM items WHERE n IS NULL") == [(0,)]
 
 
+@pytest.mark.slow
 def test_batches_need_a_primary_key(items: History) -> None:
     items.add('update_in_batches("items", "id = 0", where="id > 0")')
 

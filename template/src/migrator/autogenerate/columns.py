@@ -207,7 +207,7 @@ def _require(operation: ops.AlterColumnOp, change: Change) -> Iterator[Step]:
     )
     yield Step(
         phase=Phase.NOT_NULL,
-        subject=str(table),
+        subject=f"{table} {column}",
         upgrade=(
             ops.ExecuteSQLOp("SET LOCAL statement_timeout = 0"),
             ops.ExecuteSQLOp(validate),
@@ -220,4 +220,5 @@ def _require(operation: ops.AlterColumnOp, change: Change) -> Iterator[Step]:
             "with the proof, NOT NULL needs no scan and the check is no longer needed.",
         ),
         locked=str(table),
+        alone=True,
     )

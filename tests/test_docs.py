@@ -114,11 +114,19 @@ PROJECT_COMMANDS: dict[str, list[str]] = {
     "just migrate-check": ["just", "migrate-check"],
     "just migrate-current": ["just", "migrate-current"],
     "just migrate-history": ["just", "migrate-history"],
+    "just migrate-guard": ["just", "migrate-guard"],
+    "just migrate-guard --all": ["just", "migrate-guard", "--all"],
+    "just migrate-guard --explain drop-column": [
+        "just",
+        "migrate-guard",
+        "--explain",
+        "drop-column",
+    ],
     "just migrate-sql": ["just", "migrate-sql"],
     'just migrate-gen "message"': ["just", "migrate-gen", "message"],
     'just migrate-gen "add teams"': ["just", "migrate-gen", "add teams"],
-    'just migrate-new "message"': ["just", "migrate-new", "message"],
     'just migrate-gen-unsafe "message"': ["just", "migrate-gen-unsafe", "message"],
+    'just migrate-new "message"': ["just", "migrate-new", "message"],
     "uv run devdb alembic …": ["devdb", "alembic", "upgrade", "head"],
     "just migrate-down": ["just", "migrate-down"],
     "just migrate-down REVISION": ["just", "migrate-down", "000000000001"],
@@ -134,6 +142,8 @@ RUN_ELSEWHERE = {
     "just dev",  # test_the_start_works_in_an_empty_folder
     'just migrate-gen "create tables"',  # test_live: from a sketch to migrations
     "uv add sqlmodel",  # test_live: SQLModel
+    "uvx copier update",  # test_update
+    "uvx pre-commit install",  # test_the_hooks_before_a_commit_refuse_a_migration_that_blocks
     "uv run alembic …",  # test_live: any password
 }
 NOT_COMMANDS = {"uv run", "uv tool install rust-just"}
@@ -144,7 +154,7 @@ def test_a_project_s_documents_show_only_commands_that_are_tested(
     project: Project, document: str
 ) -> None:
     text = (project.path / document).read_text(encoding="utf-8")
-    shown = re.findall(r"`((?:just|uv)(?: [^`]*)?)`", text)
+    shown = re.findall(r"`((?:just|uvx?)(?: [^`]*)?)`", text)
     shown += re.findall(r"^\$ (.*)$", text, re.MULTILINE)
 
     commands = {re.sub(r"^uv run (?=just)", "", command) for command in shown}
@@ -162,3 +172,32 @@ def test_a_project_s_documents_show_only_commands_that_are_tested(
 def test_the_commands_of_a_project_s_documents_run(project: Project) -> None:
     for command in PROJECT_COMMANDS.values():
         project.uv_run(*command)
+
+
+def test_the_configuration_of_the_guard_that_is_shown_is_accepted(project: Project) -> None:
+    text = (project.path / "docs/migrations.md").read_text(encoding="utf-8")
+    [configuration] = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    before = (project.path / "pyproject.toml").read_text(encoding="utf-8")
+    project.write("pyproject.toml", before.partition("[tool.migrator]")[0] + configuration)
+
+    done = project.just("migrate-guard", "--all", check=False)
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_hooks_before_a_commit_refuse_a_migration_that_blocks(project: Project) -> None:
+    project.just("migrate-up")
+    project.just("migrate-new", "index posts")
+    [_, revision] = project.revisions()
+    text = revision.read_text(encoding="utf-8")
+    index = 'def upgrade() -> None:\n    op.create_index("ix_posts_title", "posts", ["title"])'
+    revision.write_text(text.replace("def upgrade() -> None:\n    pass", index), encoding="utf-8")
+    run("uvx", "pre-commit", "install", cwd=project.path)
+    run("git", "add", "--all", cwd=project.path)
+
+    done = run("git", "commit", "--message", "an index", cwd=project.path, check=False)
+
+    assert done.returncode
+    assert "index-not-concurrent" in done.stdout + done.stderr
+    (project.path / ".git/hooks/pre-commit").unlink()

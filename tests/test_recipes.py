@@ -50,6 +50,7 @@ def test_a_recipe_leads_where_it_says(with_rows: Project, title: str) -> None:
     follow(project, recipes()[title])
 
     project.just("migrate-check")
+    project.just("migrate-guard")
     project.uv_run("ruff", "check", "src/app", "src/migrations")
     project.uv_run("ruff", "format", "--check", "src/app", "src/migrations")
     # What was dropped comes back empty, so the column cannot be required again as it was before.

@@ -124,11 +124,13 @@ class Difference:
 def compare(configuration: Configuration, history: History, branch: str = "") -> Difference:
     """Compare the working tree with where it left the base branch.
 
+    Without a repository or a commit, nothing was merged and all is new.
+
     Raises:
-        GuardError: there is no repository, or no such branch.
+        GuardError: there is no such branch.
     """
     folders = [folder for folder in configuration.folders if folder.is_dir()]
-    top = Path(_git(configuration.root, "rev-parse", "--show-toplevel").strip())
+    top = Path(_git(configuration.root, "rev-parse", "--show-toplevel", check=False).strip())
     if _git(top, "rev-parse", "--verify", "--quiet", "HEAD", check=False) == "":
         return Difference(new=frozenset(source.file for source in history.sources))
     base = _base(top, branch or configuration.base_branch)

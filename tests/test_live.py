@@ -77,6 +77,7 @@ def test_dev_serves_the_docs_and_the_example(project: Project) -> None:
     assert project.sql("SELECT email FROM users") == "ada@example.com"
 
 
+@pytest.mark.slow
 def test_a_new_project_passes_its_own_checks(project: Project) -> None:
     project.just("check")
 
@@ -105,6 +106,7 @@ def test_ids_for_an_older_postgresql_are_made_by_the_service(
     )
 
 
+@pytest.mark.slow
 def test_a_change_of_the_models_becomes_a_migration(project: Project) -> None:
     project.just("migrate-up")
     project.write("src/app/models/team.py", TEAM)
@@ -174,6 +176,7 @@ def test_enum_types_come_and_go_with_the_columns_that_have_them(project: Project
     project.just("test", "tests/test_migrations.py")
 
 
+@pytest.mark.slow
 def test_a_message_reaches_alembic_as_it_was_typed(project: Project) -> None:
     message = """--it's "quoted", costs $HOME & ünïcödé; `date`"""
 
@@ -184,6 +187,7 @@ def test_a_message_reaches_alembic_as_it_was_typed(project: Project) -> None:
     assert message in project.just("migrate-history").stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("message", ["C:\\users \\N{x}", 'thrice \'"""\' quoted'])
 def test_a_message_never_breaks_the_history(project: Project, message: str) -> None:
     project.just("migrate-up")
@@ -254,6 +258,7 @@ def test_a_database_that_does_not_answer_is_one_line(project: Project) -> None:
     assert "s3cret" not in done.stderr
 
 
+@pytest.mark.slow
 def test_any_password_works_for_alembic_and_psql(project: Project) -> None:
     password = "100%/@:é"
     project.sql(f"CREATE ROLE app SUPERUSER LOGIN PASSWORD '{password}'")
@@ -268,6 +273,7 @@ def test_any_password_works_for_alembic_and_psql(project: Project) -> None:
     assert project.sql("SELECT count(*) FROM users") == "0"
 
 
+@pytest.mark.slow
 def test_reset_asks_first_and_gives_an_empty_migrated_database(project: Project) -> None:
     project.just("migrate-up")
     project.sql("INSERT INTO users (email, full_name) VALUES ('a@b.example', 'A')")
@@ -280,6 +286,7 @@ def test_reset_asks_first_and_gives_an_empty_migrated_database(project: Project)
     assert project.sql("SELECT count(*) FROM users") == "0"
 
 
+@pytest.mark.slow
 def test_nothing_but_a_development_database_is_reset(project: Project) -> None:
     project.just("migrate-up")
 
@@ -355,6 +362,7 @@ def test_tests_leave_the_development_database_alone(project: Project, tmp_path: 
     assert project.sql("SELECT email FROM users") == "a@b.example"
 
 
+@pytest.mark.slow
 def test_a_test_of_a_new_route_needs_no_set_up(project: Project) -> None:
     project.write(
         "src/app/api/v1/ping.py",

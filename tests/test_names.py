@@ -115,6 +115,7 @@ folder_names = (
 )
 
 
+@pytest.mark.slow
 @given(folder_names)
 @example("...")
 @example("-rf")
@@ -175,6 +176,7 @@ descriptions = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(names, descriptions)
 @example("A" * 60, "d" * 200)
 @example("É" * 60, "é" * 200)

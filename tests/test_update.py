@@ -218,6 +218,7 @@ BUMP = ("pyproject.toml", 'version = "0.1.0"', 'version = "0.2.0"')
 # ---- Updates
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:invalid escape sequence")  # in the questions of 0.1.0
 @pytest.mark.parametrize("release", [OLDER, *RELEASES])
 def test_an_untouched_project_becomes_like_a_fresh_one(make: Make, release: str) -> None:
@@ -234,6 +235,7 @@ def test_an_untouched_project_becomes_like_a_fresh_one(make: Make, release: str)
     assert f"_commit: {NEWEST}" in (project / ".copier-answers.yml").read_text()
 
 
+@pytest.mark.slow
 def test_typical_edits_and_an_update_give_the_same_as_an_update_and_typical_edits(
     make: Make,
 ) -> None:
@@ -265,6 +267,7 @@ def test_typical_edits_survive_an_update_from_every_release(make: Make, release:
         assert added <= set(after[name].splitlines()), name
 
 
+@pytest.mark.slow
 def test_an_update_to_the_same_version_changes_nothing(make: Make) -> None:
     project = make(NEWEST)
     edit(project)

@@ -34,6 +34,7 @@ def test_commands_at_the_same_time_share_one_server(project: Project) -> None:
     assert len(project.pids("postgres")) == 1
 
 
+@pytest.mark.slow
 def test_five_first_commands_at_once_make_one_server(project: Project) -> None:
     query = "select pg_postmaster_start_time(); select pg_sleep(2)"
     users = [project.popen("psql", "-XAtqc", query) for _ in range(5)]
@@ -76,12 +77,14 @@ def test_the_cluster_is_utc_and_unicode_and_out_of_git(project: Project) -> None
     assert (project.folder / ".devdb" / ".gitignore").read_text() == "*\n"
 
 
+@pytest.mark.slow
 def test_asyncpg_understands_the_url(project: Project) -> None:
     assert project.run(sys.executable, "-c", CONNECT)[1:] == ("app", "")
     port = str(free_port())
     assert project.run("--port", port, sys.executable, "-c", CONNECT)[1:] == ("app", "")
 
 
+@pytest.mark.slow
 def test_a_dump_can_be_restored(project: Project) -> None:
     project.sql("create table kept (id int); insert into kept values (7)")
     assert project.run("pg_dump", "-Fc", "-f", "dump")[0] == 0
@@ -90,6 +93,7 @@ def test_a_dump_can_be_restored(project: Project) -> None:
     assert project.sql("select id from kept") == "7"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["with spaces", "ünï-çødé 'quoted' %41 \"x\"", "long" * 50])
 def test_any_name_of_the_folder_will_do(project: Project, name: str) -> None:
     folder = project.folder / name
@@ -105,6 +109,7 @@ def test_any_folder_for_temporary_files_will_do(project: Project, sockets: Path,
     assert project.sql("select 1") == "1"
 
 
+@pytest.mark.slow
 def test_a_port_is_open_while_the_server_runs(project: Project) -> None:
     port = free_port()
     _, url = project.hold("--port", str(port))
@@ -135,6 +140,7 @@ def test_a_port_the_running_server_lacks_gets_one_line(project: Project) -> None
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_data_of_another_major_version_gets_one_line_and_stays(project: Project) -> None:
     project.sql("create table kept (id int)")
     until(project.gone)

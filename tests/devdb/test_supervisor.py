@@ -6,6 +6,8 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 from tests.devdb.processes import Project
 from tests.processes import until
 
@@ -66,6 +68,7 @@ def test_a_server_left_by_everyone_is_taken_over(project: Project, sockets: Path
     assert list(sockets.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_supervisor_killed_during_initdb_is_replaced(project: Project) -> None:
     user = project.popen("sleep", "600")
     until((project.folder / ".devdb" / "data.new").exists)
@@ -102,6 +105,7 @@ def test_a_stale_process_id_of_somebody_else_does_not_confuse(project: Project) 
     assert other.poll() is None
 
 
+@pytest.mark.slow
 def test_a_folder_removed_while_in_use_begins_anew(project: Project, sockets: Path) -> None:
     old, before = project.hold()
     shutil.rmtree(project.folder / ".devdb")

@@ -124,6 +124,7 @@ class ModelledHistory(History):
         shutil.copy(ROOT / "template/ruff.toml", self.folder)
         project = (ROOT / "template/pyproject.toml.jinja").read_text()
         configuration = project[project.index("[tool.alembic]") :]
+        configuration = configuration.replace("{{ postgres_version }}", "18")
         (self.folder / "pyproject.toml").write_text(configuration.replace("/src/", "/"))
 
     def _configure_stock(self) -> None:

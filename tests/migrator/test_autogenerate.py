@@ -109,6 +109,7 @@ def test_unsafe_gives_one_plain_revision_that_says_so(items: ModelledHistory) ->
     assert code == 0, printed
 
 
+@pytest.mark.slow
 def test_names_show_order_and_purpose(items: ModelledHistory) -> None:
     items.models(
         ITEMS.replace("mapped_column()", "mapped_column(index=True)")

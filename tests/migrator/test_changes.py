@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.migrator.changes import CHANGES, Change
+from tests.migrator.guard.project import GuardProject
 from tests.migrator.modelled import ModelledHistory
 from tests.migrator.rehearsal import (
     LOCK_TIMEOUT,
@@ -41,6 +42,7 @@ def test_the_service_works_on_while_a_change_is_applied_and_reverted(
     changing.models(change.after)
     files = changing.generate(change.name)
     assert_says_what_it_must(change, files)
+    assert_the_guard_agrees(changing, change, files)
 
     outcome = upgrade_under_load(changing, service)
 
@@ -61,6 +63,13 @@ def assert_says_what_it_must(change: Change, files: list[Path]) -> None:
         assert 'phase = "contract"' in text, text
     for words in change.says:
         assert words in text, text
+
+
+def assert_the_guard_agrees(history: ModelledHistory, change: Change, files: list[Path]) -> None:
+    """It has errors only where the author is asked to act."""
+    report = GuardProject(history.folder).guard(*files).report
+    errors = [found for found in report["findings"] if found["severity"] == "error"]
+    assert bool(errors) == (change.expect == "author must act"), errors
 
 
 def assert_nobody_was_harmed(change: Change, outcome: Outcome) -> None:

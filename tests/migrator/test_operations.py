@@ -48,6 +48,7 @@ def test_an_invalid_leftover_is_built_anew(items: History) -> None:
     assert items.sql(VALID) == [(True,)]
 
 
+@pytest.mark.slow
 def test_an_index_can_be_dropped_and_built_again(items: History) -> None:
     items.add(INDEX, 'drop_index_concurrently("ix_items_id", "items")')
     items.upgrade()

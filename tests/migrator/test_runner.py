@@ -125,7 +125,14 @@ def test_a_revision_that_fails_is_one_line_and_leaves_nothing(history: History) 
     assert history.sql("SELECT * FROM pg_locks WHERE locktype = 'advisory'") == []
 
 
-@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+KILLS = [
+    signal.SIGKILL,
+    pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+    pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("kill", KILLS)
 def test_a_run_that_is_killed_is_continued_by_the_next(history: History, kill: int) -> None:
     history.add(TABLE)
     history.add(f'{COLUMN}\nop.execute("SELECT pg_sleep(1.5)")')
@@ -141,6 +148,7 @@ def test_a_run_that_is_killed_is_continued_by_the_next(history: History, kill: i
     assert history.sql("SELECT note FROM items") == []
 
 
+@pytest.mark.slow
 def test_a_connection_that_is_lost_is_one_line_and_the_next_run_continues(
     history: History,
 ) -> None:
@@ -185,6 +193,7 @@ def test_a_database_of_another_history_is_an_error(history: History) -> None:
     assert "Traceback" not in printed
 
 
+@pytest.mark.slow
 def test_an_invalid_index_of_somebody_else_is_not_passed_over(history: History) -> None:
     history.add('op.execute("CREATE TABLE items (id int)")')
     history.upgrade()
@@ -199,6 +208,7 @@ def test_an_invalid_index_of_somebody_else_is_not_passed_over(history: History) 
     assert "ix_broken" in printed.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_downgrades_run_under_the_same_lock(history: History) -> None:
     history.add(TABLE, 'op.execute("DROP TABLE items")')
     history.upgrade()
@@ -210,6 +220,7 @@ def test_downgrades_run_under_the_same_lock(history: History) -> None:
     assert "Reverted 0001" in printed
 
 
+@pytest.mark.slow
 def test_commands_that_only_read_need_no_lock(history: History) -> None:
     history.add('op.execute("SELECT pg_sleep(600)")')
     first = history.start()
@@ -220,6 +231,7 @@ def test_commands_that_only_read_need_no_lock(history: History) -> None:
     first.communicate()
 
 
+@pytest.mark.slow
 def test_an_empty_history_can_be_upgraded_and_reverted(history: History) -> None:
     history.forget(history.add(TABLE))
 

@@ -53,7 +53,6 @@ def test_wrong_usage(project: GuardProject, arguments: list[str]) -> None:
 
 
 IMPOSSIBLE = {
-    "no repository": ([], ""),
     "no such revision": (["--since", "nobody"], ""),
     "no such baseline": (["--all"], '[tool.migrator]\nbaseline = "nobody"\n'),
     "no such setting": (["--all"], "[tool.migrator]\nbaselin = 'x'\n"),
@@ -186,3 +185,12 @@ def test_the_revisions_of_the_template_are_clean(tmp_path: Path, file: Path) -> 
 
     assert answer.rules() == []
     assert answer.report["looked_at"]
+
+
+def test_without_a_repository_nothing_was_merged_and_all_is_looked_at(
+    project: GuardProject,
+) -> None:
+    answer = project.guard()
+
+    assert answer.code == 0
+    assert answer.report["looked_at"] == ["migrations/versions/base.py"]

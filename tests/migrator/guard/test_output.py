@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sarif_pydantic import Sarif
 
 from tests.migrator.guard.project import GuardProject
 
@@ -53,8 +54,10 @@ def test_json(project: GuardProject) -> None:
 
 
 def test_sarif(project: GuardProject) -> None:
-    log = json.loads(printed(project, "sarif"))
+    text = printed(project, "sarif")
+    assert Sarif.model_validate_json(text).runs
 
+    log = json.loads(text)
     assert log["version"] == "2.1.0"
     assert "sarif-schema-2.1.0" in log["$schema"]
     [run] = log["runs"]

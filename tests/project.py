@@ -128,7 +128,7 @@ def status(url: str) -> int | None:
 def one_line(text: str) -> str:
     """What a command says on stderr, without what `uv` and `just` add about themselves."""
     noise = re.compile(
-        r"^(uv run |error: recipe |warning: |\s*(Building|Built|Using|Creating|Install))"
+        r"^(uv run |error: recipe |warning: |\s*(Building|Built|Using|Creating|Install|Uninstall))"
     )
     lines = [line for line in text.splitlines() if line.strip() and not noise.match(line)]
     assert len(lines) == 1, text

@@ -67,6 +67,7 @@ class Hero(SQLModel, table=True):
 """
 
 
+@pytest.mark.slow
 def test_dev_serves_the_docs_and_the_example(project: Project) -> None:
     with project.served("just", "dev") as url:
         assert status(f"{url}/docs") == 200
@@ -212,6 +213,7 @@ def test_sqlmodel_tables_are_tables_like_any_other(project: Project) -> None:
     project.uv_run("ruff", "check")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["dev", "migrate-gen x"])
 def test_a_model_that_cannot_be_imported_stops_everything_with_its_name(
     project: Project, command: str
@@ -248,6 +250,7 @@ def test_without_a_database_url_alembic_says_what_to_do(project: Project) -> Non
     assert "devdb" in one_line(done.stderr)
 
 
+@pytest.mark.slow
 def test_a_database_that_does_not_answer_is_one_line(project: Project) -> None:
     nowhere = "postgresql://app:s3cret@127.0.0.1:1/app"
 

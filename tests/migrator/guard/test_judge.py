@@ -5,11 +5,11 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrator.guard.configuration import Configuration
 from migrator.guard.judge import _Run
 from migrator.guard.record import Recorded, Recording
 from migrator.guard.schema import Schema
-from migrator.guard.source import parse
+from migrator.project.configuration import Configuration
+from migrator.project.source import parse
 
 WORDS = (
     "CREATE ALTER DROP TABLE INDEX TYPE VIEW TRIGGER DOMAIN SCHEMA FUNCTION ONLY IF NOT EXISTS ON "

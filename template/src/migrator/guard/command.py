@@ -2,25 +2,21 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from migrator.guard import output
-from migrator.guard.configuration import Configuration, GuardError, load
-from migrator.guard.history import Difference, History, compare
-from migrator.guard.history import load as load_history
-from migrator.guard.judge import Report, judge
-from migrator.guard.rule import RULES
-from migrator.guard.source import Source
+from migrator import output, report
+from migrator.guard.judge import Finding, Judgement, filled, judge
+from migrator.guard.rule import RULES, Rule
 from migrator.guard.squawk import second_opinion
+from migrator.output import CLEAN, EXIT_CODES, FAILED
+from migrator.project import selection
+from migrator.project.configuration import ProjectError, load
+from migrator.report import Report, count
 
-CLEAN, FOUND, USAGE, FAILED = 0, 1, 2, 3
-EPILOG = """\
-Without FILE, --since or --all: the revisions that the base branch does not have, untracked files
-included. Exit codes: 0 nothing found at --fail-on or above, 1 something found, 2 wrong usage,
-3 the guard could not run.
-
+EPILOG = f"""\
+{selection.EPILOG}{EXIT_CODES}
 To permit something: `# guard: allow[RULE] reason` at the end of its statement, within it or on the
 line before; alone on a line outside all functions, it is for the file. A revision with
 `phase = "contract"` may drop and rename.
@@ -35,12 +31,8 @@ def add_parser(commands: Any) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="these revisions")
-    parser.add_argument("--since", metavar="REV", help="all revisions after this one")
-    parser.add_argument("--all", action="store_true", help="all revisions after the baseline")
-    parser.add_argument("--base", metavar="BRANCH", default="", help="the base branch")
-    parser.add_argument("--format", choices=output.FORMATS, default="text")
-    parser.add_argument("--fail-on", choices=output.LEVELS, default="error")
+    selection.add_arguments(parser)
+    output.add_arguments(parser)
     parser.add_argument("--explain", metavar="RULE", help="print what a rule is about, and end")
     parser.add_argument("--squawk", action="store_true", help="ask squawk for a second opinion")
     parser.set_defaults(run=run, parser=parser)
@@ -52,80 +44,84 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.explain:
         if arguments.explain not in RULES:
             error(f"no rule {arguments.explain!r}; there are: {', '.join(sorted(RULES))}")
-        print(output.explain(RULES[arguments.explain]))
+        print(explain(RULES[arguments.explain]))
         return CLEAN
-    if sum(map(bool, (arguments.files, arguments.since, arguments.all))) > 1:
-        error("FILE, --since and --all exclude each other")
-    for file in arguments.files:
-        if not file.is_file():
-            error(f"{file}: no such file")
+    if mistake := selection.mistake(arguments):
+        error(mistake)
     try:
-        report = _judge(arguments)
-    except GuardError as reason:
+        found = guard(arguments)
+    except ProjectError as reason:
         print(f"migrator guard: {reason}", file=sys.stderr)
         return FAILED
-    if printed := output.FORMATS[arguments.format](report):
-        print(printed)
-    if not report.looked_at and arguments.format in ("json", "sarif"):
-        print(output.summary(report), file=sys.stderr)
-    return FOUND if output.fails(report, arguments.fail_on) else CLEAN
+    return output.show(found, arguments)
 
 
-def _judge(arguments: argparse.Namespace) -> Report:
+def guard(arguments: argparse.Namespace) -> Report:
+    """Judge what the arguments name."""
     configuration = load(Path.cwd(), frozenset(RULES))
-    files = [file.resolve() for file in arguments.files]
-    history = load_history(configuration, files)
-    difference = _difference(configuration, history, arguments.base, needed=_by_git(arguments))
-    selected = _select(arguments, configuration, history, difference, files)
-    if files and difference:
-        edited = tuple(source for source in difference.edited if source.file in files)
-        difference = Difference(new=difference.new, edited=edited)
-    return judge(
-        history,
-        selected,
+    selected = selection.select(configuration, arguments)
+    judgement = judge(
+        selected.history,
+        selected.sources,
         configuration,
-        difference=difference,
-        whole_chain=not files,
+        difference=selected.difference,
+        whole_chain=not arguments.files,
         second_opinion=second_opinion(configuration.postgresql) if arguments.squawk else None,
+    )
+    return told(judgement)
+
+
+# ---- What is told
+
+
+def told(judgement: Judgement) -> Report:
+    """What was judged, as a report."""
+    found = Report(
+        title="migration guard",
+        verdict="",
+        findings=tuple(map(_finding, judgement.findings)),
+        permitted=tuple(map(_finding, judgement.suppressed)),
+        looked_at=tuple(source.file for source in judgement.looked_at),
+        rules={rule.name: _rule(rule) for rule in RULES.values()},
+    )
+    return replace(found, verdict=_verdict(found))
+
+
+def _finding(finding: Finding) -> report.Finding:
+    times = f" ({finding.times} times)" if finding.times > 1 else ""
+    return report.Finding(
+        rule=finding.rule,
+        severity=finding.severity,
+        message=finding.message + times,
+        instead=finding.instead,
+        file=finding.source.file,
+        line=finding.line,
+        revision=finding.source.revision,
+        sql=finding.sql,
+        reason=finding.reason,
     )
 
 
-def _by_git(arguments: argparse.Namespace) -> bool:
-    return not (arguments.files or arguments.since or arguments.all)
+def _rule(rule: Rule) -> report.Rule:
+    return replace(rule, summary=filled(rule.summary), instead=filled(rule.instead))
 
 
-def _difference(
-    configuration: Configuration, history: History, base: str, *, needed: bool
-) -> Difference | None:
-    try:
-        return compare(configuration, history, base)
-    except GuardError:
-        if needed or base:
-            raise
-        return None
+def _verdict(found: Report) -> str:
+    if not found.looked_at and not found.findings:
+        return "Looked at nothing: the base branch has all revisions (--all looks at them too)."
+    counts = found.counts() or "nothing found"
+    permitted = f", {len(found.permitted)} permitted" if found.permitted else ""
+    verdict = f"Looked at {count(len(found.looked_at), 'revision')}: {counts}{permitted}."
+    rules = [finding.rule for finding in found.findings if finding.rule in RULES]
+    return f"{verdict} Why: python -m migrator guard --explain {rules[0]}" if rules else verdict
 
 
-def _select(
-    arguments: argparse.Namespace,
-    configuration: Configuration,
-    history: History,
-    difference: Difference | None,
-    files: Sequence[Path],
-) -> list[Source]:
-    if files:
-        return [source for source in history.sources if source.file in files]
-    skipped = _up_to(history, configuration.baseline, "baseline")
-    if arguments.since:
-        skipped |= _up_to(history, arguments.since, "--since")
-    left = [source for source in history.sources if source.file not in skipped]
-    if _by_git(arguments) and difference:
-        return [source for source in left if source.file in difference.new]
-    return left
-
-
-def _up_to(history: History, revision: str, what: str) -> set[Path]:
-    if not revision:
-        return set()
-    if revision not in history.by_id:
-        raise GuardError(f"{what}: there is no revision {revision!r}")
-    return {source.file for source in history.up_to([history.by_id[revision]])}
+def explain(rule: Rule) -> str:
+    """All that a rule says of itself."""
+    contract = '\nPermitted where the revision has phase = "contract".' if rule.contract else ""
+    locks = "\nSmall tables are exempt." if rule.locks else ""
+    return (
+        f"{rule.name} ({rule.severity}): {filled(rule.summary)}\n\n"
+        f"{rule.why}{contract}{locks}\n\nInstead:\n\n"
+        + "\n".join(f"    {line}".rstrip() for line in filled(rule.instead).splitlines())
+    )

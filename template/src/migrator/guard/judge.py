@@ -7,8 +7,6 @@ from itertools import groupby
 from pathlib import Path
 
 import migrator.guard.rules  # noqa: F401  registers them
-from migrator.guard.configuration import Configuration
-from migrator.guard.history import Difference, History
 from migrator.guard.lock_modes import strong_locks
 from migrator.guard.record import Recorded, Recording, record
 from migrator.guard.rule import (
@@ -22,8 +20,10 @@ from migrator.guard.rule import (
     problem,
 )
 from migrator.guard.schema import Moment, Schema
-from migrator.guard.source import Source, Suppression
 from migrator.guard.statements import Name, Statement, parse
+from migrator.project.configuration import Configuration
+from migrator.project.history import Difference, History
+from migrator.project.source import Source, Suppression
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class Judgement:
     findings: tuple[Finding, ...]
     suppressed: tuple[Finding, ...]
     looked_at: tuple[Source, ...]
@@ -63,7 +63,7 @@ def judge(
     difference: Difference | None = None,
     whole_chain: bool = True,
     second_opinion: SecondOpinion | None = None,
-) -> Report:
+) -> Judgement:
     """Judge these revisions, with what the ones before them left behind.
 
     Args:
@@ -99,7 +99,7 @@ def judge(
         for reason in _mistakes(source, suppression, used, off, source.file in failed)
     ]
     kept += _severe(mistakes, configuration)
-    return Report(
+    return Judgement(
         findings=tuple(sorted(kept, key=lambda f: (str(f.source.file), f.line))),
         suppressed=tuple(suppressed),
         looked_at=tuple(looked_at),

@@ -4,25 +4,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from migrator import report
 from migrator.guard.schema import Moment, Schema
-from migrator.guard.source import Source
 from migrator.guard.statements import Name, Statement
+from migrator.project.source import Source
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rule:
-    """`summary` names what is wrong and `instead` is the code to write, both with {fields} that a
-    `Problem` fills in. `why` is what happens to the service otherwise.
+class Rule(report.Rule):
+    """`summary` and `instead` have {fields} that a `Problem` fills in.
 
     Of a rule on `locks`, small tables are exempt; what a rule of the `contract` phase forbids, a
     revision with `phase = "contract"` may do.
     """
 
-    name: str
-    severity: str
-    summary: str
-    why: str
-    instead: str
     locks: bool = False
     contract: bool = False
 

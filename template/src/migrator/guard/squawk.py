@@ -12,11 +12,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from migrator.guard.configuration import GuardError
 from migrator.guard.judge import FOREIGN, Finding, SecondOpinion, filled
 from migrator.guard.record import Recorded
 from migrator.guard.rule import RULES
-from migrator.guard.source import Source
+from migrator.project.configuration import ProjectError
+from migrator.project.source import Source
 
 OURS = {
     "adding-foreign-key-constraint": "foreign-key-scan",
@@ -48,12 +48,12 @@ def second_opinion(postgresql: int) -> SecondOpinion:
     """What asks squawk.
 
     Raises:
-        GuardError: it is not installed.
+        ProjectError: it is not installed.
     """
     folders = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     program = shutil.which("squawk", path=folders)
     if not program:
-        raise GuardError("squawk is not installed: uv add --dev squawk-cli")
+        raise ProjectError("squawk is not installed: uv add --dev squawk-cli")
     return partial(_ask, program, postgresql)
 
 
@@ -80,7 +80,7 @@ def _ask(
                 found += [_finding(item, *place)] if place else []
         except (ValueError, KeyError, IndexError) as error:
             said = (done.stderr.strip().splitlines() or [repr(error)])[-1]
-            raise GuardError(f"squawk: {said}") from error
+            raise ProjectError(f"squawk: {said}") from error
     return found
 
 

@@ -13,8 +13,8 @@ from migrator.guard.rule import (
     of_statement,
     problem,
 )
-from migrator.guard.source import Reference
 from migrator.guard.statements import Column
+from migrator.project.source import Reference
 
 # ---- Transactions
 

@@ -13,8 +13,8 @@ from typing import Any
 SEVERITIES = ("error", "warning", "info", "off")
 
 
-class GuardError(Exception):
-    """The guard could not run; the message says why and what to do."""
+class ProjectError(Exception):
+    """A command could not run; the message says why and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ def load(folder: Path, rules: frozenset[str]) -> Configuration:
         rules: the names that severities may be given for.
 
     Raises:
-        GuardError: there is no project, or something in its configuration is wrong.
+        ProjectError: there is no project, or something in its configuration is wrong.
     """
     for root in (folder, *folder.parents):
         tools = _toml(root / "pyproject.toml").get("tool", {})
@@ -65,7 +65,7 @@ def load(folder: Path, rules: frozenset[str]) -> Configuration:
                 search_path=search_path,
                 **_own(tools.get("migrator", {}), rules),
             )
-    raise GuardError(
+    raise ProjectError(
         f"{folder}: neither a pyproject.toml with [tool.alembic] nor an alembic.ini here or above"
     )
 
@@ -76,7 +76,7 @@ def _toml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise GuardError(f"{path}: {error}") from error
+        raise ProjectError(f"{path}: {error}") from error
 
 
 def _ini(path: Path) -> dict[str, str]:
@@ -85,7 +85,7 @@ def _ini(path: Path) -> dict[str, str]:
         parser.read(path, encoding="utf-8")
         return dict(parser["alembic"]) if "alembic" in parser else {}
     except (configparser.Error, OSError, ValueError) as error:
-        raise GuardError(f"{path}: {' '.join(str(error).split())}") from error
+        raise ProjectError(f"{path}: {' '.join(str(error).split())}") from error
 
 
 def _places(root: Path, alembic: Mapping[str, Any]) -> tuple[tuple[Path, ...], tuple[str, ...]]:
@@ -97,7 +97,7 @@ def _places(root: Path, alembic: Mapping[str, Any]) -> tuple[tuple[Path, ...], t
 
     scripts = paths(alembic.get("script_location"))[:1]
     if not scripts:
-        raise GuardError(f"{root}: Alembic's configuration has no script_location")
+        raise ProjectError(f"{root}: Alembic's configuration has no script_location")
     folders = paths(alembic.get("version_locations")) or [scripts[0] / "versions"]
     # As `alembic` has it, and the project's folders last: it may not be installed.
     before = [str(path) for path in paths(alembic.get("prepend_sys_path"))]
@@ -107,7 +107,7 @@ def _places(root: Path, alembic: Mapping[str, Any]) -> tuple[tuple[Path, ...], t
 
 def _own(table: Any, rules: frozenset[str]) -> dict[str, Any]:
     if not isinstance(table, dict):
-        raise GuardError("pyproject.toml: [tool.migrator] must be a table")
+        raise ProjectError("pyproject.toml: [tool.migrator] must be a table")
     known: dict[str, type] = {
         "severities": dict,
         "small-tables": list,
@@ -117,19 +117,19 @@ def _own(table: Any, rules: frozenset[str]) -> dict[str, Any]:
     }
     for key, value in table.items():
         if key not in known:
-            raise GuardError(f"pyproject.toml: [tool.migrator] {_unknown('setting', key, known)}")
+            raise ProjectError(f"pyproject.toml: [tool.migrator] {_unknown('setting', key, known)}")
         if not isinstance(value, known[key]) or isinstance(value, bool):
             kind = {dict: "a table", list: "a list", int: "a number", str: "a string"}[known[key]]
-            raise GuardError(f"pyproject.toml: [tool.migrator] {key} must be {kind}")
+            raise ProjectError(f"pyproject.toml: [tool.migrator] {key} must be {kind}")
     for rule, severity in table.get("severities", {}).items():
         place = "pyproject.toml: [tool.migrator.severities]"
         if rule not in rules:
-            raise GuardError(f"{place} {_unknown('rule', rule, rules)}")
+            raise ProjectError(f"{place} {_unknown('rule', rule, rules)}")
         if severity not in SEVERITIES:
-            raise GuardError(f"{place} {rule} must be one of {', '.join(SEVERITIES)}")
+            raise ProjectError(f"{place} {rule} must be one of {', '.join(SEVERITIES)}")
     tables = table.get("small-tables", [])
     if not all(isinstance(name, str) for name in tables):
-        raise GuardError("pyproject.toml: [tool.migrator] small-tables must be a list of names")
+        raise ProjectError("pyproject.toml: [tool.migrator] small-tables must be a list of names")
     names = {key.replace("-", "_"): value for key, value in table.items()}
     return {**names, "small_tables": frozenset(name.removeprefix("public.") for name in tables)}
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from migrator.guard.configuration import Configuration, GuardError
-from migrator.guard.source import Source, parse, read, same_code
+from migrator.project.configuration import Configuration, ProjectError
+from migrator.project.source import Source, parse, read, same_code
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def load(configuration: Configuration, files: Sequence[Path] = ()) -> History:
     """Read all revisions; with `files`, those beside them if they are in no folder of the project.
 
     Raises:
-        GuardError: a folder is not there, or a file cannot be read.
+        ProjectError: a folder is not there, or a file cannot be read.
     """
     outside = {file.parent for file in files if not _contains(configuration.folders, file)}
     folders = tuple(sorted(outside)) or configuration.folders
@@ -97,12 +97,12 @@ def load(configuration: Configuration, files: Sequence[Path] = ()) -> History:
     sources = []
     for folder in folders:
         if not folder.is_dir():
-            raise GuardError(f"{folder}: no such folder, and Alembic's configuration names it")
+            raise ProjectError(f"{folder}: no such folder, and Alembic's configuration names it")
         sources += [file for file in sorted(folder.glob(pattern)) if file.name != "__init__.py"]
     try:
         return History(tuple(read(file) for file in sources))
     except OSError as error:
-        raise GuardError(f"{error.filename}: {error.strerror}") from error
+        raise ProjectError(f"{error.filename}: {error.strerror}") from error
 
 
 def _contains(folders: Iterable[Path], file: Path) -> bool:
@@ -127,7 +127,7 @@ def compare(configuration: Configuration, history: History, branch: str = "") ->
     Without a repository or a commit, nothing was merged and all is new.
 
     Raises:
-        GuardError: there is no such branch.
+        ProjectError: there is no such branch.
     """
     folders = [folder for folder in configuration.folders if folder.is_dir()]
     top = Path(_git(configuration.root, "rev-parse", "--show-toplevel", check=False).strip())
@@ -169,9 +169,9 @@ def _base(top: Path, branch: str) -> str:
         if _git(top, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", check=False):
             if base := _git(top, "merge-base", name, "HEAD", check=False).strip():
                 return base
-            raise GuardError(f"{name} and HEAD have no commit in common: is the clone shallow?")
+            raise ProjectError(f"{name} and HEAD have no commit in common: is the clone shallow?")
     wanted = branch or "main or master"
-    raise GuardError(f"git knows no branch {wanted}: fetch it, or name another with --base")
+    raise ProjectError(f"git knows no branch {wanted}: fetch it, or name another with --base")
 
 
 def _git(folder: Path, *arguments: str, check: bool = True) -> str:
@@ -184,8 +184,8 @@ def _git(folder: Path, *arguments: str, check: bool = True) -> str:
             check=False,
         )
     except OSError as error:
-        raise GuardError(f"git: {error.strerror}; name files, or use --all") from error
+        raise ProjectError(f"git: {error.strerror}; name files, or use --all") from error
     if done.returncode and check:
         reason = (done.stderr.strip().splitlines() or ["failed"])[-1]
-        raise GuardError(f"git: {reason}; name files, or use --all")
+        raise ProjectError(f"git: {reason}; name files, or use --all")
     return done.stdout if done.returncode == 0 else ""

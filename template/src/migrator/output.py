@@ -1,45 +1,45 @@
 """A report in the forms that people and programs read."""
 
+import argparse
 import json
+import linecache
 import re
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from migrator.guard.judge import Finding, Report, filled
-from migrator.guard.rule import RULES, Rule
-from migrator.guard.source import Source
+from migrator.report import LEVELS, Finding, Report
 
-LEVELS = ("error", "warning", "info")
+CLEAN, FOUND, USAGE, FAILED = 0, 1, 2, 3
+EXIT_CODES = """\
+Exit codes: 0 nothing found at --fail-on or above, 1 something found, 2 wrong usage, 3 it could not
+run.
+"""
 MOST_SQL = 10_000
 
 
-def _file(source: Source) -> str:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that all commands have which report findings."""
+    parser.add_argument("--format", choices=FORMATS, default="text")
+    parser.add_argument("--fail-on", choices=LEVELS, default="error")
+
+
+def show(report: Report, arguments: argparse.Namespace) -> int:
+    """Print a report as the options of `add_arguments` want it; return the exit code."""
+    if printed := FORMATS[arguments.format](report):
+        print(printed)
+    if arguments.format in ("json", "sarif") and not report.looked_at:
+        print(report.verdict, file=sys.stderr)
+    return FOUND if report.fails(arguments.fail_on) else CLEAN
+
+
+def _file(path: Path) -> str:
     """From the current folder, as editors and annotations want it."""
     here = Path.cwd()
-    file = source.file.absolute()
+    file = path.absolute()
     return (file.relative_to(here) if file.is_relative_to(here) else file).as_posix()
-
-
-def _message(finding: Finding) -> str:
-    times = f" ({finding.times} times)" if finding.times > 1 else ""
-    return finding.message + times
-
-
-def summary(report: Report) -> str:
-    """One line: what was looked at, and what was found."""
-    if not report.looked_at and not report.findings:
-        return "Looked at nothing: the base branch has all revisions (--all looks at them too)."
-    severities = [finding.severity for finding in report.findings]
-    counts = [_count(severities.count(level), level) for level in LEVELS if level in severities]
-    found = ", ".join(counts) or "nothing found"
-    suppressed = f", {len(report.suppressed)} permitted" if report.suppressed else ""
-    return f"Looked at {_count(len(report.looked_at), 'revision')}: {found}{suppressed}."
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' if number != 1 and noun != 'info' else ''}"
 
 
 # ---- For people
@@ -52,9 +52,9 @@ def text(report: Report) -> str:
     console = Console(highlight=False, markup=False, soft_wrap=True)
     colours = {"error": "bold red", "warning": "yellow", "info": "cyan"}
     for finding in report.findings:
-        console.print(f"{_file(finding.source)}:{finding.line}", style="bold", end=": ")
+        console.print(f"{_file(finding.file)}:{finding.line}", style="bold", end=": ")
         console.print(f"{finding.severity}[{finding.rule}]", style=colours[finding.severity])
-        console.print(f"  {_visible(_message(finding))}")
+        console.print(f"  {_visible(finding.message)}")
         for number, line in _excerpt(finding):
             console.print(f"  {number:>4} | {_visible(line)}", style="dim")
         for line in _shortened(finding.sql):
@@ -63,13 +63,10 @@ def text(report: Report) -> str:
         for line in finding.instead.splitlines():
             console.print(f"      {_visible(line)}", style="green")
         console.print()
-    for finding in report.suppressed:
-        place = f"{_file(finding.source)}:{finding.line}"
+    for finding in report.permitted:
+        place = f"{_file(finding.file)}:{finding.line}"
         console.print(f"{place}: permitted[{finding.rule}] {finding.reason}", style="dim")
-    console.print(summary(report), style="bold")
-    rules = [finding.rule for finding in report.findings if finding.rule in RULES]
-    if rules:
-        console.print(f"Why: python -m migrator guard --explain {rules[0]}", style="dim")
+    console.print(report.verdict, style="bold")
     return ""
 
 
@@ -79,25 +76,13 @@ def _visible(line: str) -> str:
 
 
 def _excerpt(finding: Finding) -> Iterator[tuple[int, str]]:
-    lines = finding.source.text.splitlines()
-    if 0 < finding.line <= len(lines):
-        yield finding.line, lines[finding.line - 1]
+    if line := linecache.getline(str(finding.file), finding.line).rstrip():
+        yield finding.line, line
 
 
 def _shortened(sql: str) -> list[str]:
     lines = sql[:500].splitlines()
     return [*lines[:5], "..."] if len(lines) > 5 or len(sql) > 500 else lines
-
-
-def explain(rule: Rule) -> str:
-    """All that a rule says of itself."""
-    contract = '\nPermitted where the revision has phase = "contract".' if rule.contract else ""
-    locks = "\nSmall tables are exempt." if rule.locks else ""
-    return (
-        f"{rule.name} ({rule.severity}): {filled(rule.summary)}\n\n"
-        f"{rule.why}{contract}{locks}\n\nInstead:\n\n"
-        + "\n".join(f"    {line}".rstrip() for line in filled(rule.instead).splitlines())
-    )
 
 
 # ---- For programs
@@ -107,29 +92,30 @@ def _record(finding: Finding) -> dict[str, Any]:
     return {
         "rule": finding.rule,
         "severity": finding.severity,
-        "file": _file(finding.source),
+        "file": _file(finding.file),
         "line": finding.line,
-        "revision": finding.source.revision,
+        "revision": finding.revision,
         "sql": finding.sql[:MOST_SQL],
-        "message": _message(finding),
+        "message": finding.message,
         "instead": finding.instead,
     }
 
 
 def json_(report: Report) -> str:
-    suppressed = [{**_record(finding), "reason": finding.reason} for finding in report.suppressed]
+    suppressed = [{**_record(finding), "reason": finding.reason} for finding in report.permitted]
     return json.dumps(
         {
             "findings": [_record(finding) for finding in report.findings],
             "suppressed": suppressed,
             "looked_at": [_file(source) for source in report.looked_at],
+            **report.details,
         },
         indent=2,
     )
 
 
 def _advice(finding: Finding) -> str:
-    return f"{_message(finding)}\n\nInstead:\n{finding.instead}"
+    return f"{finding.message}\n\nInstead:\n{finding.instead}"
 
 
 SARIF_LEVELS = {"error": "error", "warning": "warning", "info": "note"}
@@ -140,25 +126,25 @@ SARIF_SCHEMA = (
 
 def sarif(report: Report) -> str:
     """SARIF 2.1.0 (OASIS), as code scanning services take it."""
-    results = [_sarif_result(finding) for finding in (*report.findings, *report.suppressed)]
+    results = [_sarif_result(finding) for finding in (*report.findings, *report.permitted)]
     rules = [
         {
             "id": rule.name,
-            "shortDescription": {"text": filled(rule.summary)},
+            "shortDescription": {"text": rule.summary},
             "fullDescription": {"text": rule.why},
-            "help": {"text": filled(rule.instead)},
+            "help": {"text": rule.instead},
             "defaultConfiguration": {"level": SARIF_LEVELS[rule.severity]},
         }
-        for rule in RULES.values()
+        for rule in report.rules.values()
     ]
-    driver = {"name": "migrator guard", "rules": rules}
+    driver = {"name": report.title, "rules": rules}
     run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
     return json.dumps({"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2)
 
 
 def _sarif_result(finding: Finding) -> dict[str, Any]:
     location = {
-        "artifactLocation": {"uri": quote(_file(finding.source))},
+        "artifactLocation": {"uri": quote(_file(finding.file))},
         "region": {"startLine": finding.line},
     }
     result = {
@@ -176,12 +162,12 @@ def github(report: Report) -> str:
     """Workflow commands, which become annotations on the lines of a pull request."""
     commands = {"error": "error", "warning": "warning", "info": "notice"}
     lines = [
-        f"::{commands[finding.severity]} file={_property(_file(finding.source))},"
+        f"::{commands[finding.severity]} file={_property(_file(finding.file))},"
         f"line={finding.line},title={_property(finding.rule)}"
         f"::{_data(_advice(finding))}"
         for finding in report.findings
     ]
-    return "\n".join([*lines, summary(report)])
+    return "\n".join([*lines, report.verdict])
 
 
 def _data(value: str) -> str:
@@ -194,19 +180,19 @@ def _property(value: str) -> str:
 
 def markdown(report: Report) -> str:
     """A summary for the page of a job."""
-    lines = ["## Migration guard", "", summary(report)]
+    lines = [f"## {report.title[0].upper()}{report.title[1:]}", "", report.verdict]
     if report.findings:
         lines += ["", "| | rule | where | what |", "|---|---|---|---|"]
-        lines += [_row(finding.severity, finding, _message(finding)) for finding in report.findings]
+        lines += [_row(finding.severity, finding, finding.message) for finding in report.findings]
         lines += [line for finding in report.findings for line in _details(finding)]
-    if report.suppressed:
+    if report.permitted:
         lines += ["", "Permitted:", "", "| | rule | where | why |", "|---|---|---|---|"]
-        lines += [_row(finding.severity, finding, finding.reason) for finding in report.suppressed]
+        lines += [_row(finding.severity, finding, finding.reason) for finding in report.permitted]
     return "\n".join(lines)
 
 
 def _row(severity: str, finding: Finding, said: str) -> str:
-    place = f"{_file(finding.source)}:{finding.line}"
+    place = f"{_file(finding.file)}:{finding.line}"
     return f"| {severity} | {finding.rule} | {_cell(place)} | {_cell(said)} |"
 
 
@@ -215,7 +201,7 @@ def _cell(value: str) -> str:
 
 
 def _details(finding: Finding) -> Iterator[str]:
-    title = f"{finding.rule} at {_file(finding.source)}:{finding.line}"
+    title = f"{finding.rule} at {_file(finding.file)}:{finding.line}"
     escaped = title.replace("&", "&amp;").replace("<", "&lt;")
     longest = max((len(run) for run in re.findall("`+", finding.instead)), default=0)
     fence = "`" * max(3, longest + 1)
@@ -230,9 +216,3 @@ FORMATS: dict[str, Callable[[Report], str]] = {
     "github": github,
     "markdown": markdown,
 }
-
-
-def fails(report: Report, level: str) -> bool:
-    """Whether something was found that is at least as severe."""
-    severe: Sequence[str] = LEVELS[: LEVELS.index(level) + 1]
-    return any(finding.severity in severe for finding in report.findings)

@@ -1,0 +1,1 @@
+"""What a project says of its revisions: its configuration, their Python, and git."""

@@ -1,0 +1,1 @@
+"""Tries migrations on a scratch database with rows in it, while readers and writers are at work."""

@@ -1,0 +1,60 @@
+"""What a rehearsal saw: the statements of the migrations, and the requests meanwhile.
+
+Moments are seconds of `time.monotonic`, which all processes of a machine share.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """A statement of a revision as PostgreSQL ran it.
+
+    `locks` are the strongest it took on each table that was there before its revision, `held` the
+    strong ones that its transaction already had; `rewritten` are the tables that got a new file,
+    `scanned` those that were read from end to end, with the rows read. `server` is what PostgreSQL
+    said of it (at `client_min_messages = debug1`).
+    """
+
+    revision: str
+    file: str
+    line: int
+    sql: str
+    started: float
+    seconds: float
+    autocommit: bool = False
+    times: int = 1
+    locks: Mapping[str, str] = field(default_factory=dict)
+    held: Mapping[str, str] = field(default_factory=dict)
+    rewritten: tuple[str, ...] = ()
+    scanned: Mapping[str, int] = field(default_factory=dict)
+    server: tuple[str, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a reader or writer sent: a `read` by key, a `page`, an `insert` or an `update`.
+
+    One of the kind `control` touches no table: what it waits for is the machine.
+    """
+
+    table: str
+    kind: str
+    started: float
+    seconds: float
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Applied:
+    """A revision that the runner applied under traffic, in as many attempts as it needed."""
+
+    revision: str
+    file: str
+    message: str
+    phase: str
+    started: float
+    seconds: float
+    attempts: int = 1

@@ -1,0 +1,67 @@
+"""What the commands find, in the one shape that is printed, counted and turned into exit codes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+LEVELS = ("error", "warning", "info")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """What a command looks for: `why` is what happens to the service otherwise, `instead` the code
+    to write."""
+
+    name: str
+    severity: str
+    summary: str
+    why: str
+    instead: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something that a rule is broken by, in a `line` of a revision's `file`; `reason` says why it
+    is permitted."""
+
+    rule: str
+    severity: str
+    message: str
+    instead: str
+    file: Path
+    line: int = 1
+    revision: str = ""
+    sql: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a command found, and a verdict in one line.
+
+    `rules` are those that it knows, `details` what else programs want to know.
+    """
+
+    title: str
+    verdict: str
+    findings: tuple[Finding, ...] = ()
+    permitted: tuple[Finding, ...] = ()
+    looked_at: tuple[Path, ...] = ()
+    rules: Mapping[str, Rule] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def fails(self, level: str) -> bool:
+        """Whether something was found that is at least as severe."""
+        severe = LEVELS[: LEVELS.index(level) + 1]
+        return any(finding.severity in severe for finding in self.findings)
+
+    def counts(self) -> str:
+        """How much was found: `2 errors, 1 warning`."""
+        severities = [finding.severity for finding in self.findings]
+        counts = [count(severities.count(level), level) for level in LEVELS if level in severities]
+        return ", ".join(counts)
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' if number != 1 and noun != 'info' else ''}"

@@ -15,6 +15,7 @@ def _no_settings_but_the_test_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(Settings.model_config, "env_file", ".env")
     for name in Settings.model_fields:
         monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(f"{name}_FILE", raising=False)
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg"])
@@ -66,6 +67,17 @@ def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch) -> 
     assert (settings.LOG_LEVEL, settings.DATABASE_POOL_SIZE) == ("ERROR", 9)
 
 
+def test_a_file_may_hold_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("DATABASE_URL=postgresql://app:other@localhost/app\n")
+    secret = tmp_path / "database_url"
+    secret.write_text(f"{URL}\n")
+    monkeypatch.setenv("DATABASE_URL_FILE", str(secret))
+
+    settings = load_settings()
+
+    assert settings.DATABASE_URL.password == "right"
+
+
 def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", URL)
     monkeypatch.setenv("CORS_ALLOWED_ORIGINS", "https://a.example, https://b.example")
@@ -83,6 +95,9 @@ def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> Non
         ({"DATABASE_URL": URL, "ENVIRONMENT": "s3cret"}, ["ENVIRONMENT"]),
         ({"DATABASE_URL": "postgresql://app:change-me@db/app"}, ["DATABASE_URL"]),
         ({"DATABASE_URL": URL, "CREATE_TABLES_ON_START": "1"}, ["CREATE_TABLES_ON_START"]),
+        ({"DATABASE_URL_FILE": "/no/such/file"}, ["DATABASE_URL_FILE"]),
+        ({"DATABASE_URL_FILE": __file__}, ["DATABASE_URL"]),
+        ({"DATABASE_URL": URL, "DATABASE_URL_FILE": "s3cret"}, ["DATABASE_URL"]),
     ],
 )
 def test_problems_are_one_line_each_and_end_with_code_2(

@@ -1,4 +1,7 @@
-"""Settings, read from the environment and `.env`; nothing else in the service reads either."""
+"""Settings, read from the environment, from files that it names, and from `.env`.
+
+Nothing else in the service reads any of them.
+"""
 
 import sys
 from enum import StrEnum
@@ -6,10 +9,17 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 from sqlalchemy import URL
 
 from app.core.db.url import parse_database_url
+from app.core.secret_files import SecretFilesSource
 
 
 def _split_commas(value: object) -> object:
@@ -33,7 +43,8 @@ class Environment(StrEnum):
 
 
 class Settings(BaseSettings):
-    """Each field is the environment variable of its name; durations are in seconds."""
+    """Each field is the environment variable of its name, or the content of the file that NAME_FILE
+    names; durations are in seconds."""
 
     model_config = SettingsConfigDict(
         arbitrary_types_allowed=True,
@@ -75,6 +86,17 @@ class Settings(BaseSettings):
     # Above: the template's, changed by `copier update`.
     # Below: yours, so that an update and an addition
     # never touch the same lines.
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, SecretFilesSource(settings_cls), dotenv_settings
 
     @model_validator(mode="after")
     def _refuse_example_passwords(self) -> Self:

@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import await_only
 
+from migrator.heads import HISTORY, Applied, Revisions, missing, read_history
 from migrator.progress import reported
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,6 @@ LOCK_KEY = 0x736C697077617900
 # nothing is wrong with the migration.
 RETRYABLE = {"55P03", "40P01"}
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 20
-HISTORY = "Applied revisions: "
 DIRECT = (
     "it seems to lead to a pooler in transaction mode, where nothing can be locked: "
     "set MIGRATION_DATABASE_URL to a direct connection"
@@ -118,8 +118,12 @@ def run_migrations(policy: Policy) -> None:
         return
     connection = context.get_bind()
     with _lock(connection, policy):
-        if command == "upgrade" and _is_done(migration):
-            return
+        if command == "upgrade":
+            if _is_done(migration):
+                return
+            # While this runs, replicas of the last release must find their own revisions noted,
+            # even if the run that applied them was killed before it could do so.
+            _remember_history(migration)
         _run_with_retries(migration, policy)
         if command == "upgrade":
             _check_heads(migration)
@@ -136,11 +140,11 @@ def _run_all() -> None:
 
 def _is_done(migration: MigrationContext) -> bool:
     """Whether the database is where the upgrade would lead, or beyond what this code knows."""
-    heads = _current_heads(migration)
-    unknown = heads - _known()
+    code, database = Revisions.of(context.script), _database(migration)
+    unknown = database.heads - code.known
     if not unknown:
-        return heads == _target()
-    if set(context.script.get_heads()) <= _history(migration):
+        return database.heads == _target()
+    if not missing(code, database):
         log.info("The database is ahead of this code, at %s: nothing to do", ", ".join(unknown))
         return True
     raise MigrationError(
@@ -201,14 +205,12 @@ def _current_heads(migration: MigrationContext) -> set[str]:
     return heads
 
 
-def _history(migration: MigrationContext) -> set[str]:
-    """The revisions that were applied, as far as a runner has noted them."""
-    comment = _scalar(
-        context.get_bind(),
-        "SELECT obj_description(to_regclass(:table), 'pg_class')",
-        table=_version_table(migration),
-    )
-    return set((comment or "").removeprefix(HISTORY).split())
+def _database(migration: MigrationContext) -> Applied:
+    heads = frozenset(_current_heads(migration))
+    connection = context.get_bind()
+    history = read_history(connection, _version_table(migration))
+    connection.rollback()
+    return Applied(heads=heads, history=history)
 
 
 def _remember_history(migration: MigrationContext) -> None:
@@ -222,8 +224,12 @@ def _remember_history(migration: MigrationContext) -> None:
     table = _version_table(migration)
     if _scalar(connection, "SELECT to_regclass(:table)::text", table=table) is None:
         return  # nothing was applied or reverted, and so nothing of what Alembic did committed
-    applied = " ".join(sorted(_applied(migration)))
-    connection.exec_driver_sql(f"COMMENT ON TABLE {table} IS '{HISTORY}{applied}'")
+    applied = _applied(migration)
+    if applied == _database(migration).history:
+        return
+    connection.exec_driver_sql(
+        f"COMMENT ON TABLE {table} IS '{HISTORY}{' '.join(sorted(applied))}'"
+    )
     connection.commit()
 
 

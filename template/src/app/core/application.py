@@ -15,6 +15,8 @@ from app.core.db.tables import create_tables
 from app.core.errors import add_error_handlers
 from app.core.logging import configure_logging
 from app.core.project import PROJECT
+from app.core.readiness import Readiness, needed_revisions
+from app.core.shutdown import announced_shutdown
 from app.core.startup import StartupErrorMiddleware
 
 
@@ -48,8 +50,14 @@ def create_application(
             )
             if create_tables_on_start:
                 await create_tables(engine, Base.metadata)
+            # Tables that were just made from the models are what this code needs.
+            revisions = None if create_tables_on_start else needed_revisions()
+            readiness = Readiness(settings, revisions)
+            stack.push_async_callback(readiness.close)
+            application.state.readiness = readiness
             if settings.MIGRATE_ON_START:
-                application.state.migration = await stack.enter_async_context(migrating())
+                await stack.enter_async_context(migrating())
+            stack.enter_context(announced_shutdown(settings.SHUTDOWN_DELAY, readiness.drain))
             yield
 
     configure_logging(settings.LOG_LEVEL, settings.LOG_FORMAT)

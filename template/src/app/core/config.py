@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     # Lets the service apply the migrations, for hosts that can start only the one container.
     MIGRATE_ON_START: bool = False
 
+    # How long the service goes on serving after SIGTERM, not ready: for proxies that poll it.
+    SHUTDOWN_DELAY: float = Field(default=0, ge=0, le=300)
+
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     LOG_FORMAT: Literal["text", "json"] = "text"
     CORS_ALLOWED_ORIGINS: CommaSeparated = []

@@ -12,15 +12,15 @@ log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def migrating() -> AsyncIterator[asyncio.Task[None]]:
-    """Apply the migrations in the background; yield the task that does, done when they are.
+async def migrating() -> AsyncIterator[None]:
+    """Apply the migrations in the background, for as long as the block takes.
 
     The process answers its liveness probe meanwhile, however long it waits for another replica. A
     migration that fails ends the process: a service on the wrong schema is of no use.
     """
     task = asyncio.create_task(_upgrade())
     try:
-        yield task
+        yield
     finally:
         task.cancel()
         await asyncio.wait([task])
@@ -40,4 +40,3 @@ async def _upgrade() -> None:
     if code:
         log.error("The migrations failed, so the service stops")
         os.kill(os.getpid(), signal.SIGTERM)
-        await asyncio.Event().wait()  # not ready for as long as it takes to stop

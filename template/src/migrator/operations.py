@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from alembic import context, op
 from alembic.util import CommandError
 
-from migrator import backfill
+from migrator.backfill import Backfill, Limits, run
+from migrator.backfill.throttle import BATCH_SIZE
 
 
 def create_index_concurrently(
@@ -86,7 +87,7 @@ def update_in_batches(
     *,
     where: str,
     schema: str | None = None,
-    batch_size: int = backfill.BATCH_SIZE,
+    batch_size: int = BATCH_SIZE,
 ) -> None:
     """Change many rows while the table is read and written; alone in its revision.
 
@@ -96,15 +97,17 @@ def update_in_batches(
             longer meet it, so that the revision can be run again.
 
     Raises:
-        CommandError: the table has no primary key.
+        BackfillError: the table has no primary key, or a row that was updated still needs it.
     """
     name = _qualified(table, schema)
     with op.get_context().autocommit_block():
         if context.is_offline_mode():
             op.execute(f"UPDATE {name} SET {assignment} WHERE {where}")  # noqa: S608
         else:
-            backfill.update_in_batches(
-                op.get_bind(), name, assignment, where=where, batch_size=batch_size
+            run(
+                op.get_bind(),
+                Backfill(name, assignment, where=where),
+                limits=Limits(batch_size=batch_size),
             )
 
 

@@ -38,6 +38,7 @@ DIRECT = (
     "it seems to lead to a pooler in transaction mode, where nothing can be locked: "
     "set MIGRATION_DATABASE_URL to a direct connection"
 )
+LOST = f"This connection loses what belongs to its session; {DIRECT}"
 
 
 class MigrationError(Exception):
@@ -117,7 +118,8 @@ def run_migrations(policy: Policy) -> None:
     if command == "upgrade" and _is_done(migration):
         return
     connection = context.get_bind()
-    with _lock(connection, policy):
+    with hold_lock(connection, LOCK_KEY, "migration", policy.runner_timeout):
+        _refuse_pooler(connection, policy)
         if command == "upgrade":
             if _is_done(migration):
                 return
@@ -250,40 +252,45 @@ def _version_table(migration: MigrationContext) -> str:
 
 
 @contextmanager
-def _lock(connection: Connection, policy: Policy) -> Iterator[None]:
-    """Hold the advisory lock on the connection that migrates, so that it ends when that does.
+def hold_lock(connection: Connection, key: int, work: str, timeout: float) -> Iterator[None]:
+    """Hold an advisory lock on the connection that does the work, so that it ends when that does.
 
     It is polled, each poll a transaction of its own: a runner that queued for it in an open
     transaction would be waited for by the other's concurrent index build, a deadlock.
+
+    Args:
+        work: what the lock is for, as it is told to people who wait.
+        timeout: how long to wait for it, in seconds.
+
+    Raises:
+        MigrationError: somebody else holds it, or the connection loses it.
     """
-    deadline = monotonic() + policy.runner_timeout
+    deadline = monotonic() + timeout
     told = 0.0
-    while not _scalar(connection, "SELECT pg_try_advisory_lock(:key)", key=LOCK_KEY):
-        holder = _scalar(connection, HOLDER, key=LOCK_KEY)
+    while not _scalar(connection, "SELECT pg_try_advisory_lock(:key)", key=key):
+        holder = _scalar(connection, HOLDER, key=key)
         if monotonic() > deadline:
-            raise MigrationError(
-                f"Another migration still runs after {policy.runner_timeout:g} s: {holder}"
-            )
+            raise MigrationError(f"Another {work} still runs after {timeout:g} s: {holder}")
         if monotonic() - told > 10:
-            log.info("Waiting for another migration: %s", holder)
+            log.info("Waiting for another %s: %s", work, holder)
             told = monotonic()
         _sleep(random.uniform(0.2, 0.5))  # noqa: S311
     try:
-        _refuse_pooler(connection, policy)
+        if not _scalar(connection, HOLDS, key=key):
+            raise MigrationError(LOST)
         yield
     finally:
         if not connection.invalidated:
             connection.rollback()
-            _scalar(connection, "SELECT pg_advisory_unlock(:key)", key=LOCK_KEY)
+            _scalar(connection, "SELECT pg_advisory_unlock(:key)", key=key)
 
 
 def _refuse_pooler(connection: Connection, policy: Policy) -> None:
     """A pooler in transaction mode gives each transaction another session: a lock is then held by
     whoever comes next, and what was set at the start is lost."""
     milliseconds = _scalar(connection, "SELECT setting FROM pg_settings WHERE name='lock_timeout'")
-    holds = _scalar(connection, HOLDS, key=LOCK_KEY)
-    if not holds or int(milliseconds) != round(policy.lock_timeout * 1000):
-        raise MigrationError(f"This connection loses what belongs to its session; {DIRECT}")
+    if int(milliseconds) != round(policy.lock_timeout * 1000):
+        raise MigrationError(LOST)
 
 
 HOLDS = """

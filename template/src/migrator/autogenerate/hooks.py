@@ -17,6 +17,7 @@ from migrator.autogenerate import checks  # noqa: F401
 from migrator.autogenerate.enums import add_enums, render_enum
 from migrator.autogenerate.plan import plan
 from migrator.autogenerate.step import Phase, Step
+from migrator.backfill import checkpoint
 
 
 def render_item(
@@ -49,7 +50,9 @@ def render_item(
 def include_name(
     metadata: MetaData, name: str | None, kind: str, _parents: Mapping[str, str | None]
 ) -> bool:
-    """Leave schemas alone that no model names; None is the default one."""
+    """Leave alone what backfills note, and schemas that no model names; None is the default one."""
+    if kind == "table":
+        return name != checkpoint.TABLE
     if kind != "schema":
         return True
     return name in {None, *(table.schema for table in metadata.tables.values())}

@@ -1,0 +1,1 @@
+"""Backfills: `just backfill NAME` runs the one in NAME.py; docs/migrations.md, "Fill many rows"."""

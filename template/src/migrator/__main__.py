@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from migrator.backfill import command as backfill
 from migrator.guard import command as guard
 
 
@@ -13,6 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m migrator")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     guard.add_parser(commands)
+    backfill.add_parser(commands)
     parsed = parser.parse_args(arguments)
     # What migrations contain is printed on any terminal and into any pipe.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

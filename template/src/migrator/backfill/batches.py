@@ -76,7 +76,8 @@ def next_batch(connection: Connection, table: Table, after: Position | None, siz
 def end_of_batch(table: Table, after: Position | None, size: int) -> Statement:
     interval, parameters = _interval(table, Batch(after, None, size))
     values = ", ".join(f"{column}::text" for column in table.key)
-    backwards = ", ".join(f"{column} DESC" for column in table.key)
+    # With the name of the table: without, it would be the text that is sorted.
+    backwards = ", ".join(f"batch.{column} DESC" for column in table.key)
     return Statement(
         f"SELECT count(*) OVER () AS rows, {values} FROM ("  # noqa: S608
         f"SELECT {table.columns} FROM {table.name} WHERE {interval}"
@@ -125,7 +126,7 @@ def change(
 def locking(backfill: Backfill, table: Table, batch: Batch, *, wait: bool = False) -> Statement:
     """Lock the rows of a batch; change them too, where SQL says how.
 
-    The limit is true anyway. It makes the planner follow the key, of which it may think that an
+    The limit is true anyway: it tells the planner to follow the key, of which it may think that an
     interval is half of the table. The lock lets others insert rows that refer to these.
     """
     interval, parameters = _interval(table, batch)

@@ -148,7 +148,7 @@ def _told(found: DryRun) -> str:
         *(f"  {line}" for line in found.plan),
     ]
     if found.scans:
-        lines.append("Each batch would read the whole table: ANALYZE it, or look at the plan.")
+        lines.append("Each batch would read the whole table: look at the Seq Scan in the plan.")
     return "\n".join(lines)
 
 

@@ -39,7 +39,7 @@ class DryRun:
         after: the key after which it would go on; None for the start of the table.
         statements: how the next batch is found, and changed.
         plan: how PostgreSQL would run them.
-        scans: whether each batch would read the whole table.
+        scans: whether each batch would read the whole table, in a subquery of `where` for example.
     """
 
     table: str
@@ -62,6 +62,7 @@ def dry_run(connection: Connection, backfill: Backfill, name: str, batch_size: i
     """
     with connection.begin():
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")  # as a run has it
         table = find_table(connection, backfill.table)
         state = checkpoint.stopped_at(connection, name, backfill)
         batch = next_batch(connection, table, state.after, batch_size)
@@ -85,8 +86,7 @@ def dry_run(connection: Connection, backfill: Backfill, name: str, batch_size: i
         after=state.after,
         statements=statements,
         plan=plan,
-        # What fits into one batch may as well be read as a whole.
-        scans=scans and batches != 1,
+        scans=scans,
     )
 
 

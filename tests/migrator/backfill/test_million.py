@@ -1,0 +1,93 @@
+"""A million rows, in use all the time, filled by processes that are killed."""
+
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.migrator.backfill.service import Service
+from tests.processes import environment, until
+
+ROWS = 1_000_000
+# Somebody who updates, inserts and locks rows all over the table, for as long as input is open.
+WRITER = """
+import random, select, sys
+import psycopg
+
+with psycopg.connect(sys.argv[1], autocommit=True) as connection:
+    number = int(sys.argv[2])
+    print("ready", flush=True)
+    while not select.select([sys.stdin], [], [], 0.001)[0]:
+        row = random.randint(1, {rows})
+        connection.execute("UPDATE items SET seen = seen + 1 WHERE id = %s", [row])
+        number += 2
+        connection.execute("INSERT INTO items VALUES (%s)", [number])
+        with connection.transaction():
+            connection.execute("SELECT FROM items WHERE id = %s FOR UPDATE", [row])
+            connection.execute("SELECT pg_sleep(0.002)")
+""".format(rows=ROWS)
+
+
+@contextmanager
+def writers(url: str) -> Iterator[None]:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, url, str(ROWS + number)],
+            cwd=ROOT,
+            env=environment({}),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    for process in processes:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    yield
+    assert all(process.poll() is None for process in processes), "a writer failed"
+    for process in processes:
+        process.communicate()
+        assert process.returncode == 0
+
+
+def is_at(service: Service, rows: int) -> bool:
+    progress = service.progress()
+    return progress is not None and progress[0] >= rows
+
+
+@pytest.mark.slow
+def test_a_million_rows_under_load_survive_kill_9_twice_and_are_each_touched_once(
+    service: Service,
+) -> None:
+    service.items(ROWS)
+    service.write()
+    moments = [random.randint(10, 40) * ROWS // 100, random.randint(50, 90) * ROWS // 100]
+    options = ("fill", "--pause", "0", "--format", "json")
+
+    with writers(service.history.url):
+        for moment in moments:
+            process = service.start(*options)
+            until(partial(is_at, service, moment), seconds=300)
+            assert process.poll() is None, "it was done before it could be killed"
+            process.kill()
+            _, errors = process.communicate()
+            assert process.returncode == -9, errors
+        answer = service.backfill(*options)
+
+    assert answer.code == 0, answer.errors
+    assert "Goes on after" in answer.errors
+    [(untouched,)] = service.sql(f"SELECT count(*) FROM items WHERE touched <> 1 AND id <= {ROWS}")
+    assert untouched == 0
+    [(again,)] = service.sql("SELECT count(*) FROM items WHERE touched > 1")
+    assert again == 0
+    [(written,)] = service.sql("SELECT sum(seen) FROM items")
+    assert int(str(written)) > 100
+    progress = service.progress()
+    assert progress
+    assert progress[1] == service.sql("SELECT count(*) FROM items WHERE touched = 1")[0][0]

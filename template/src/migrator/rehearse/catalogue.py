@@ -304,10 +304,6 @@ OWN = """
         WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e'
     )
 """
-OF_OWN = f"""
-    JOIN pg_class c ON c.oid = relation.oid JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE {OWN}
-"""
 TABLES = f"""
 SELECT c.oid AS relation, n.nspname AS schema, c.relname AS name, c.relkind = 'p' AS partitioned
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -367,9 +363,10 @@ SELECT
     (SELECT array_agg(attname::text ORDER BY place) FROM unnest(relation.confkey)
         WITH ORDINALITY AS k(number, place)
         JOIN pg_attribute ON attrelid = relation.confrelid AND attnum = k.number) AS target_columns
-FROM (SELECT *, conrelid AS oid FROM pg_constraint WHERE contype = 'f' AND conparentid = 0) relation
+FROM pg_constraint relation
 JOIN pg_class tc ON tc.oid = relation.confrelid JOIN pg_namespace tn ON tn.oid = tc.relnamespace
-{OF_OWN} ORDER BY relation.conname
+JOIN pg_class c ON c.oid = relation.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE relation.contype = 'f' AND relation.conparentid = 0 AND {OWN} ORDER BY relation.conname
 """  # noqa: S608
 UNIQUE_INDEXES = f"""
 SELECT
@@ -379,25 +376,27 @@ SELECT
         AS keys,
     pg_get_expr(relation.indpred, relation.indrelid) AS predicate,
     NOT relation.indnullsnotdistinct AS nulls_distinct
-FROM (SELECT *, indrelid AS oid FROM pg_index WHERE indisunique) relation
-JOIN pg_class i ON i.oid = relation.indexrelid
-{OF_OWN} ORDER BY i.relname
+FROM pg_index relation JOIN pg_class i ON i.oid = relation.indexrelid
+JOIN pg_class c ON c.oid = relation.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE relation.indisunique AND {OWN} ORDER BY i.relname
 """  # noqa: S608
 CHECKS = f"""
 SELECT
     c.oid AS relation, relation.conname AS name, relation.conkey AS numbers,
     pg_get_expr(relation.conbin, relation.conrelid) AS expression
-FROM (SELECT *, conrelid AS oid FROM pg_constraint WHERE contype = 'c') relation
-{OF_OWN} ORDER BY relation.conname
+FROM pg_constraint relation
+JOIN pg_class c ON c.oid = relation.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE relation.contype = 'c' AND {OWN} ORDER BY relation.conname
 """  # noqa: S608
 EXCLUSIONS = f"""
-SELECT c.oid AS relation, relation.conname AS name, pg_get_constraintdef(relation.oid2) AS definition
-FROM (SELECT conrelid AS oid, oid AS oid2, conname FROM pg_constraint WHERE contype = 'x') relation
-{OF_OWN} ORDER BY relation.conname
+SELECT c.oid AS relation, relation.conname AS name, pg_get_constraintdef(relation.oid) AS definition
+FROM pg_constraint relation
+JOIN pg_class c ON c.oid = relation.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE relation.contype = 'x' AND {OWN} ORDER BY relation.conname
 """  # noqa: S608
 BOUNDS = f"""
 SELECT c.oid AS relation, pg_get_partition_constraintdef(part.relid) AS bound
-FROM (SELECT oid FROM pg_class WHERE relkind = 'p') relation
-CROSS JOIN LATERAL pg_partition_tree(relation.oid) part
-{OF_OWN} AND part.isleaf AND part.relid <> c.oid ORDER BY part.relid::regclass::text
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL pg_partition_tree(c.oid) part
+WHERE {OWN} AND c.relkind = 'p' AND part.isleaf AND part.relid <> c.oid ORDER BY part.relid::regclass::text
 """  # noqa: S608

@@ -58,12 +58,13 @@ def _number(text: str) -> Decimal | None:
 
 
 def choices(kind: Type, nullable: bool, default: str | None, mentions: Mentioned) -> list[Values]:
-    """Ways to fill a column, the usual one first; each gives its type or a text form of it."""
+    """Ways to fill a column, the usual one first and none last.
+
+    Each gives values of the type or their text form; some may turn out not to fit.
+    """
     bare = kind.bare
     usual = values_of(bare)
-    found = [usual] if usual else []
-    if nullable:
-        found.append(NOTHING)
+    found = [usual or Values(lambda i: f"({i})")]
     found += _of_constants(mentions)
     if bare.name in NUMBERS:
         found += _numbers(mentions.numbers)
@@ -77,10 +78,16 @@ def choices(kind: Type, nullable: bool, default: str | None, mentions: Mentioned
         found += _arrays(bare.base, mentions)
     elif bare.name == "interval":
         found += [Values(lambda i: f"({i}) * interval '1 hour'")]
+    elif bare.name == "bool":
+        found += [constants(["true"]), constants(["false"])]
+    elif bare.kind == "e":
+        found += [constants([label]) for label in bare.labels]
     elif bare.kind == "r":
         found += [constants(["empty"])]
     if default:
         found.append(Values(lambda _: default, 1))
+    if nullable:
+        found.append(NOTHING)
     return found
 
 

@@ -6,6 +6,7 @@ it. Beyond the first pass over a target the references move on, so that pairs of
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import prod
@@ -171,8 +172,12 @@ class Planner:
     async def plan(self, tables: Sequence[Table]) -> list[Plan]:
         """Plan tables that are empty, or further rows of them where they are not."""
         for table in tables:
-            # Those of a circle point to each other before they are all known.
             self.plans[table.key] = Plan(table=table, sources=(), rows=self.count)
+        # Those of a circle point to each other before it is known what their checks allow.
+        for table in tables:
+            with suppress(UnsatisfiedError):
+                sources = tuple(self._sources(table, _conditions(table)))
+                self.plans[table.key] = replace(self.plans[table.key], sources=sources)
         for table in tables:
             self.plans[table.key] = await self._plan(table)
         return [self.plans[table.key] for table in tables]
@@ -184,13 +189,22 @@ class Planner:
 
     async def _plan(self, table: Table) -> Plan:
         try:
-            plan = await self._solve(table, [])
-            limit = await self._limit(plan)
-            if limit:
-                plan = replace(plan, rows=limit[0], problem=_shortage(plan, *limit))
-                plan = await self._without_partial_uniques(plan)
+            async with self.connection.begin_nested():
+                return await self._fitting(table)
         except UnsatisfiedError as error:
-            plan = Plan(table=table, sources=(), rows=0, problem=_problem(table, str(error)))
+            problem = str(error)
+        except DBAPIError as error:
+            problem = reason(error)
+        except RecursionError:
+            problem = "its foreign keys lead back to themselves"
+        return Plan(table=table, sources=(), rows=0, problem=_problem(table, problem))
+
+    async def _fitting(self, table: Table) -> Plan:
+        """A plan of as many rows as its uniques allow."""
+        plan = await self._solve(table, [])
+        if limit := await self._limit(plan):
+            plan = replace(plan, rows=limit[0], problem=_shortage(plan, *limit))
+            plan = await self._without_partial_uniques(plan)
         return plan
 
     async def _without_partial_uniques(self, plan: Plan) -> Plan:
@@ -217,9 +231,13 @@ class Planner:
 
     async def _solve(self, table: Table, more: Sequence[Check]) -> Plan:
         conditions = [*_conditions(table), *more]
-        sources = await self._sources(table, conditions)
-        plan = replace(self.plans[table.key], sources=tuple(sources), problem="", strides={})
+        sources = self._sources(table, conditions)
+        plan = Plan(table=table, sources=tuple(sources), rows=self.count)
         self.plans[table.key] = plan
+        if not await self._can_be_cast(plan, plan.columns):
+            sources = [await self._sound(plan, source) for source in sources]
+            plan = replace(plan, sources=tuple(sources))
+            self.plans[table.key] = plan
         unique = {name for u in table.uniques for name in inputs(table, u.columns)}
         solved = await solve(self.connection, table, sources, conditions, self.count, unique)
         plan = replace(plan, sources=tuple(solved))
@@ -227,7 +245,7 @@ class Planner:
         self.plans[table.key] = plan
         return plan
 
-    async def _sources(self, table: Table, conditions: Sequence[Check]) -> list[Source]:
+    def _sources(self, table: Table, conditions: Sequence[Check]) -> list[Source]:
         sources: list[Source] = []
         taken: set[str] = set()
         for key in _largest_first(table):
@@ -245,8 +263,10 @@ class Planner:
         for column in table.columns:
             if column.name not in taken and not column.generated:
                 about = [c.expression for c in conditions if _is_about(table, c, column)]
-                found = await self._options(column, mentioned_in((*about, *column.type.checks)))
-                sources.append(Source((column.name,), tuple(found)))
+                mentions = mentioned_in((*about, *column.type.checks))
+                default = None if column.sequence else column.default
+                options = map(_option, choices(column.type, column.nullable, default, mentions))
+                sources.append(Source((column.name,), tuple(options)))
         return sources
 
     def _leads_back(self, table: Table, key: ForeignKey, column: str) -> bool:
@@ -306,31 +326,30 @@ class Planner:
             options.append(Option(none_at, distinct, is_null=True))
         return tuple(options)
 
-    async def _options(self, column: Column, mentions: Mentioned) -> list[Option]:
-        default = None if column.sequence else column.default
-        found = choices(column.type, column.nullable, default, mentions)
-        options = [_option(values) for values in found]
-        if not options or options[0].is_null:
-            guessed = await self._guess(column)
-            options = [*map(_option, guessed), *options]
-        if not options:
-            raise UnsatisfiedError(f"column {column.name} has the type {column.type.sql}")
-        return options
+    async def _sound(self, plan: Plan, source: Source) -> Source:
+        """A source whose values fit their type; of types that are not known, text forms are tried.
 
-    async def _guess(self, column: Column) -> list[Values]:
-        """For a type that is not known: text forms that it takes."""
-        taken = []
+        Raises:
+            UnsatisfiedError: nothing that is tried is of the type.
+        """
+        if await self._can_be_cast(plan, source.columns):
+            return source
         for text in GUESSES:
-            values = constants([text])
-            try:
-                async with self.connection.begin_nested():
-                    await self.connection.exec_driver_sql(
-                        f"SELECT {cast(values.at('1'), column.type)}"  # noqa: S608
-                    )
-            except DBAPIError:
-                continue
-            taken.append(text)
-        return [constants([text]) for text in taken[:1]]
+            tried = replace(source, options=(_option(constants([text])), *source.options[1:]))
+            if await self._can_be_cast(replace(plan, sources=(tried,)), source.columns):
+                return tried
+        if source.options[-1].is_null:
+            return replace(source, options=(source.options[-1],))
+        [column] = [plan.table.by_name[name] for name in source.columns]
+        raise UnsatisfiedError(f"nothing is known of the type {column.type.sql} of {column.name}")
+
+    async def _can_be_cast(self, plan: Plan, columns: Iterable[str]) -> bool:
+        try:
+            async with self.connection.begin_nested():
+                await self.connection.exec_driver_sql(plan.select(columns, 1, 1))
+        except DBAPIError:
+            return False
+        return True
 
     async def _limit(self, plan: Plan) -> tuple[int, str] | None:
         """How many rows fit, and the unique index that allows no more."""
@@ -350,7 +369,7 @@ def _conditions(table: Table) -> list[Check]:
         raise UnsatisfiedError("it has no partition")
     bounds = " OR ".join(f"({bound})" for bound in table.bounds)
     columns = mentioned(bounds, table.by_name)
-    return [*table.checks, Check(name="its partitions", columns=columns, expression=bounds)]
+    return [*table.checks, Check(name="that it falls into a partition", columns=columns, expression=bounds)]
 
 
 def _is_about(table: Table, condition: Check, column: Column) -> bool:

@@ -134,7 +134,7 @@ class _Solver:
         if not options:
             options = self._frozen([source], passing)
         if not options:
-            raise UnsatisfiedError(self._names(conditions, [source]))
+            raise UnsatisfiedError(await self._refused([source], conditions))
         endless = [option for option in options if option.is_endless]
         limited = [o for o in options if not o.is_endless and not o.is_null]
         nothing = [option for option in options if option.is_null]
@@ -148,14 +148,17 @@ class _Solver:
         """Options that meet the conditions together; those that vary become one source."""
         most = max(2, int(COMBINATIONS ** (1 / len(sources))))
         if most ** len(sources) > COMBINATIONS * 2:
-            raise UnsatisfiedError(self._names(conditions, sources))
+            raise UnsatisfiedError(
+                f"{len(sources)} columns depend on each other in checks: "
+                + ", ".join(condition.name for condition in conditions)
+            )
         tried = [replace(source, options=_spread(source.options, most)) for source in sources]
         passing = await self._passing(tried, conditions)
         full = [o for o, numbers in passing.items() if len(numbers) == len(self.samples)]
         if not full:
             options = self._frozen(tried, passing)
             if not options:
-                raise UnsatisfiedError(self._names(conditions, sources))
+                raise UnsatisfiedError(await self._refused(tried, conditions))
             mixture = self._mixture(_columns(tried), [[o] for o in options[:MIXED]])
             return [Source(_columns(tried), (mixture,))]
         ranked = sorted(full, key=lambda combination: self._rank(tried, combination))
@@ -239,14 +242,16 @@ class _Solver:
                 found.append(Option(lambda _, values=values: values, 1))  # type: ignore[misc]
         return found
 
-    def _names(self, conditions: Sequence[Check], sources: Sequence[Source]) -> str:
+    async def _refused(self, sources: Sequence[Source], conditions: Sequence[Check]) -> str:
+        """What cannot be met: the conditions that nothing meets even alone, or all together."""
+        alone = [c for c in conditions if not await self._passing(sources, [c])]
         domains = [
-            f"the domain {self.table.by_name[name].type.sql}"
+            f"domain {self.table.by_name[name].type.sql}"
             for source in sources
             for name in source.columns
             if self.table.by_name[name].type.checks
         ]
-        return " and ".join([condition.name for condition in conditions] or domains)
+        return " and ".join([f"check {c.name}" for c in alone or conditions] or domains)
 
     async def _passing(
         self, sources: Sequence[Source], conditions: Sequence[Check]

@@ -3,7 +3,7 @@
 Moments are seconds of `time.monotonic`, which all processes of a machine share.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -58,3 +58,24 @@ class Applied:
     started: float
     seconds: float
     attempts: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """All of a rehearsal on top of the revision `base`, with this many `rows` in each table.
+
+    `traced` are the statements as they were tried alone, which shows what they lock; `watched` the
+    same under traffic, which shows when and for how long, each attempt by itself. `rate` is in
+    requests per second, `lock_timeout` in seconds, `verdict` one line.
+    """
+
+    base: str
+    postgresql: str
+    rows: Mapping[str, int]
+    rate: float
+    lock_timeout: float
+    applied: tuple[Applied, ...]
+    traced: tuple[Statement, ...]
+    watched: tuple[Statement, ...]
+    requests: Sequence[Request]
+    verdict: str

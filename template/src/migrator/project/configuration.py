@@ -22,7 +22,8 @@ class Configuration:
     """`root` is the project's folder, `folders` are those with revisions.
 
     `severities` are those that differ from a rule's own. Of `small_tables`, locks do not matter.
-    `baseline` is the newest revision that is not judged.
+    `baseline` is the newest revision that is not judged. `scratch_server` names what makes a server
+    to try things on, as entry points are named: `devdb:temporary_server`.
     """
 
     root: Path
@@ -34,6 +35,7 @@ class Configuration:
     postgresql: int = 15
     baseline: str = ""
     base_branch: str = ""
+    scratch_server: str = ""
 
     @property
     def applications(self) -> frozenset[str]:
@@ -114,6 +116,7 @@ def _own(table: Any, rules: frozenset[str]) -> dict[str, Any]:
         "postgresql": int,
         "baseline": str,
         "base-branch": str,
+        "scratch-server": str,
     }
     for key, value in table.items():
         if key not in known:

@@ -28,10 +28,13 @@ from app.core.db.engine import ConnectError, connect
 from app.core.db.session import Database
 from app.core.db.url import parse_database_url
 
-MakeDatabase = Callable[[str], AbstractContextManager[URL]]
+MakeDatabase = Callable[..., AbstractContextManager[URL]]
 
 # The server for tests, if there is one; read before the environment is cleared of settings.
 NAMED = os.environ.get("DATABASE_URL")
+# A database there that has the schema to test against: `migrate-overlap` names that of the version
+# to come. Each worker gets a copy of it, and nothing is migrated.
+TEMPLATE = os.environ.get("TEST_DATABASE_TEMPLATE")
 ALEMBIC = Config(toml_file=Path(__file__).parents[1] / "pyproject.toml")
 
 
@@ -71,15 +74,15 @@ def server_url() -> Iterator[URL]:
 
 @pytest.fixture(scope="session")
 def make_database(server_url: URL) -> MakeDatabase:
-    """Make an empty database with a name of this worker's own, and drop it in the end."""
+    """Make a database, empty or a copy, with a name of this worker's own; drop it in the end."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
     @contextmanager
-    def make(purpose: str) -> Iterator[URL]:
+    def make(purpose: str, template: str = "template1") -> Iterator[URL]:
         # With the process id: another run on the same server has databases of its own.
         name = f"test_{worker}_{os.getpid()}_{purpose}"
         drop = f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"
-        asyncio.run(_execute(server_url, drop, f"CREATE DATABASE {name}"))
+        asyncio.run(_execute(server_url, drop, f"CREATE DATABASE {name} TEMPLATE {template}"))
         # Whatever reads the settings during a test finds this database, not the developer's.
         with pytest.MonkeyPatch.context() as environment:
             url = server_url.set(database=name)
@@ -95,14 +98,17 @@ def make_database(server_url: URL) -> MakeDatabase:
 @pytest.fixture(scope="session")
 def database_url(make_database: MakeDatabase) -> Iterator[URL]:
     """The database of the tests, with the schema that the migrations make."""
-    with make_database("app") as url:
-        command.upgrade(ALEMBIC, "head")
+    with make_database("app", TEMPLATE or "template1") as url:
+        if not TEMPLATE:
+            command.upgrade(ALEMBIC, "head")
         yield url
 
 
 @pytest.fixture
 def empty_database_url(make_database: MakeDatabase) -> Iterator[URL]:
     """A database without a schema, which is also the one that the settings name meanwhile."""
+    if TEMPLATE:
+        pytest.skip("it makes a schema of its own, and that of TEST_DATABASE_TEMPLATE is asked for")
     with make_database("empty") as url:
         yield url
 

@@ -133,7 +133,7 @@ def compare(configuration: Configuration, history: History, branch: str = "") ->
     top = Path(_git(configuration.root, "rev-parse", "--show-toplevel", check=False).strip())
     if _git(top, "rev-parse", "--verify", "--quiet", "HEAD", check=False) == "":
         return Difference(new=frozenset(source.file for source in history.sources))
-    base = _base(top, branch or configuration.base_branch)
+    base = base_commit(top, branch or configuration.base_branch)
     changed = _git(
         top, "diff", "--name-status", "--no-renames", "-z", base, "--", *map(str, folders)
     ).split("\0")
@@ -162,8 +162,12 @@ def compare(configuration: Configuration, history: History, branch: str = "") ->
     )
 
 
-def _base(top: Path, branch: str) -> str:
-    """The newest commit that the working tree and the base branch have in common."""
+def base_commit(top: Path, branch: str = "") -> str:
+    """The newest commit that the working tree and the base branch have in common.
+
+    Raises:
+        ProjectError: there is no such branch, or nothing in common.
+    """
     names = ["origin/HEAD", "origin/main", "origin/master", "main", "master"]
     for name in [branch, f"origin/{branch}"] if branch else names:
         if _git(top, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", check=False):

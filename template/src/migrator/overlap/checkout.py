@@ -1,0 +1,121 @@
+"""The version that is running, as files beside the working tree, with an environment of its own."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from migrator.project.configuration import ProjectError
+
+# What would lead its programs back to the working tree or to another environment.
+UNWANTED = {"PYTHONHOME", "PYTHONPATH", "UV_PROJECT", "UV_PROJECT_ENVIRONMENT", "VIRTUAL_ENV"}
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """`folder` is the project's, in a worktree of `commit`; `python` has what it depends on."""
+
+    commit: str
+    folder: Path
+    python: Path
+
+    def run(
+        self, *arguments: str, variables: Mapping[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        """Run its Python with these arguments to the end, whatever comes of it."""
+        return run([str(self.python), *arguments], self.folder, variables)
+
+    def start(self, *arguments: str, variables: Mapping[str, str]) -> subprocess.Popen[str]:
+        """Start its Python with these arguments, to talk with."""
+        return subprocess.Popen(
+            [str(self.python), *arguments],
+            cwd=self.folder,
+            env=environment(variables),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+@contextmanager
+def checkout(top: Path, root: Path, commit: str) -> Iterator[Checkout]:
+    """Check a commit out and install what it depends on; both are gone after the block.
+
+    Only what is committed there is in it, and the project's `.env`, for settings without a default.
+
+    Args:
+        top: the folder of the repository.
+        root: that of the project, in or below it.
+
+    Raises:
+        ProjectError: it cannot be checked out or installed, or has no project.
+    """
+    with tempfile.TemporaryDirectory(prefix="overlap-") as temporary:
+        code, venv = Path(temporary, "code"), Path(temporary, "venv")
+        # Hooks are for the developer's checkouts.
+        git = ["git", "-C", str(top), "-c", "core.hooksPath=/dev/null", "worktree"]
+        required([*git, "add", "--quiet", "--detach", str(code), commit], top)
+        try:
+            folder = code / root.relative_to(top)
+            if not (folder / "pyproject.toml").is_file():
+                raise ProjectError(f"{commit[:12]} has no {root.relative_to(top)}/pyproject.toml")
+            if (root / ".env").is_file() and not (folder / ".env").exists():
+                (folder / ".env").symlink_to(root / ".env")
+            required(["uv", "sync", "--quiet"], folder, {"UV_PROJECT_ENVIRONMENT": str(venv)})
+            yield Checkout(commit, folder, venv / "bin/python")
+        finally:
+            shutil.rmtree(code, ignore_errors=True)
+            run([*git, "prune"], top)
+
+
+def required(
+    command: Sequence[str], folder: Path, variables: Mapping[str, str] | None = None
+) -> str:
+    """What a program prints that has to succeed.
+
+    Raises:
+        ProjectError: it is not there, or failed; with the last line that it said.
+    """
+    done = run(command, folder, variables or {})
+    if done.returncode:
+        raise ProjectError(f"{' '.join(command[:2])}: {last_line(done)}")
+    return done.stdout
+
+
+def run(
+    command: Sequence[str], folder: Path, variables: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to the end, whatever comes of it.
+
+    Raises:
+        ProjectError: it is not there.
+    """
+    try:
+        return subprocess.run(  # noqa: S603
+            command,
+            cwd=folder,
+            env=environment(variables),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+    except OSError as error:
+        raise ProjectError(f"{command[0]}: {error.strerror}, and the overlap needs it") from error
+
+
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in UNWANTED}
+    return {**kept, **variables}
+
+
+def last_line(done: subprocess.CompletedProcess[str]) -> str:
+    """What a program said in the end, on stderr if anything."""
+    lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else f"exit code {done.returncode}"

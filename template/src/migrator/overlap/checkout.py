@@ -13,6 +13,7 @@ from migrator.project.configuration import ProjectError
 
 # What would lead its programs back to the working tree or to another environment.
 UNWANTED = {"PYTHONHOME", "PYTHONPATH", "UV_PROJECT", "UV_PROJECT_ENVIRONMENT", "VIRTUAL_ENV"}
+NOTHING: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Checkout:
 
     def start(self, *arguments: str, variables: Mapping[str, str]) -> subprocess.Popen[str]:
         """Start its Python with these arguments, to talk with."""
-        return subprocess.Popen(
+        return subprocess.Popen(  # noqa: S603
             [str(self.python), *arguments],
             cwd=self.folder,
             env=environment(variables),
@@ -73,22 +74,20 @@ def checkout(top: Path, root: Path, commit: str) -> Iterator[Checkout]:
             run([*git, "prune"], top)
 
 
-def required(
-    command: Sequence[str], folder: Path, variables: Mapping[str, str] | None = None
-) -> str:
+def required(command: Sequence[str], folder: Path, variables: Mapping[str, str] = NOTHING) -> str:
     """What a program prints that has to succeed.
 
     Raises:
         ProjectError: it is not there, or failed; with the last line that it said.
     """
-    done = run(command, folder, variables or {})
+    done = run(command, folder, variables)
     if done.returncode:
         raise ProjectError(f"{' '.join(command[:2])}: {last_line(done)}")
     return done.stdout
 
 
 def run(
-    command: Sequence[str], folder: Path, variables: Mapping[str, str]
+    command: Sequence[str], folder: Path, variables: Mapping[str, str] = NOTHING
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to the end, whatever comes of it.
 

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -104,12 +105,8 @@ def requests(table: sa.Table) -> Iterator[Request]:
         )
     for column in changed:
         for what, value in _extremes(column):
-            yield Request(
-                table,
-                f"update with {what} {column.name}",
-                lambda row, column=column, value=value: update(row, {column: value}),
-                True,
-            )
+            statement = partial(update, values={column: value})
+            yield Request(table, f"update with {what} {column.name}", statement, True)
 
 
 def _is_sent(column: sa.Column[Any]) -> bool:
@@ -147,6 +144,7 @@ class Worker:
     requests: list[Request]
     rows: Mapping[sa.Table, Sequence[Row]]
     rounds: int = 0
+    ended: asyncio.Condition = field(default_factory=asyncio.Condition)
     failures: dict[tuple[str, str, str], Failure] = field(default_factory=dict)
 
     async def work(self, engine: AsyncEngine) -> None:
@@ -158,7 +156,9 @@ class Worker:
                     for failure in await self._send(connection, request):
                         key = (failure.table, failure.kind, failure.error)
                         self.failures.setdefault(key, failure)
-                self.rounds += 1
+                async with self.ended:
+                    self.rounds += 1
+                    self.ended.notify_all()
                 await asyncio.sleep(PAUSE)
 
     async def _send(self, connection: AsyncConnection, request: Request) -> list[Failure]:
@@ -176,8 +176,8 @@ class Worker:
     async def complete_round(self) -> None:
         """Wait until all was sent once more; the round that is under way does not count."""
         end = self.rounds + 2
-        while self.rounds < end:
-            await asyncio.sleep(PAUSE)
+        async with self.ended:
+            await self.ended.wait_for(lambda: self.rounds >= end)
 
     def take(self) -> list[Failure]:
         taken, self.failures = list(self.failures.values()), {}

@@ -1,0 +1,114 @@
+"""Lets the version that is running serve while the revisions of this one are applied."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+from sqlalchemy import pool
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from migrator.overlap.checkout import Checkout, last_line, run
+from migrator.project.configuration import ProjectError
+from migrator.project.source import Source
+from migrator.rehearse.catalogue import read_tables
+from migrator.rehearse.rows import fill
+from migrator.scratch import Database
+
+SERVICE = Path(__file__).parent / "service.py"
+# The service looks at a few rows of each table.
+ROWS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """What went wrong for the old version once a revision was applied, or for the revision itself.
+
+    `is_stale` where the statement would have worked in a new process.
+    """
+
+    revision: Source
+    error: str
+    table: str = ""
+    kind: str = ""
+    sql: str = ""
+    is_stale: bool = False
+
+
+@dataclass(frozen=True)
+class Warm:
+    """`applied` says whether the upgrade reached its end, `untried` which tables had no rows."""
+
+    failures: tuple[Failure, ...]
+    applied: bool
+    untried: tuple[str, ...]
+
+
+def upgrade_under_service(
+    old: Checkout, database: Database, root: Path, revisions: Sequence[Source]
+) -> Warm:
+    """Put rows into a database of the old version, let that serve, and apply the revisions.
+
+    After each revision the old version sends all its statements once more, so that what fails is
+    known to be the work of that one.
+
+    Raises:
+        ProjectError: the old version does not work on its own schema.
+    """
+    asyncio.run(_fill(database))
+    failures: list[Failure] = []
+    with _served(old, database) as service:
+        untried = tuple(service.answer()["empty"])
+        for revision in revisions:
+            if error := upgrade(root, database, revision.revision):
+                failures.append(Failure(revision=revision, error=error))
+                break
+            failures += [Failure(revision=revision, **found) for found in service.ask()]
+    return Warm(tuple(failures), not any(not failure.kind for failure in failures), untried)
+
+
+def upgrade(root: Path, database: Database, revision: str) -> str:
+    """Apply the revisions of the working tree up to this one; return why that failed, if it did."""
+    done = run([sys.executable, "-m", "alembic", "upgrade", revision], root, database.environment)
+    return last_line(done) if done.returncode else ""
+
+
+async def _fill(database: Database) -> None:
+    engine = create_async_engine(database.url, poolclass=pool.NullPool)
+    async with engine.begin() as connection:
+        await fill(connection, await read_tables(connection), ROWS)
+    await engine.dispose()
+
+
+@dataclass(frozen=True)
+class _Service:
+    process: subprocess.Popen[str]
+
+    def ask(self) -> list[Mapping[str, Any]]:
+        """What failed since it was asked last."""
+        cast("IO[str]", self.process.stdin).write("\n")
+        cast("IO[str]", self.process.stdin).flush()
+        return cast("list[Mapping[str, Any]]", self.answer())
+
+    def answer(self) -> Any:
+        if line := cast("IO[str]", self.process.stdout).readline():
+            return json.loads(line)
+        self.process.kill()
+        _, said = self.process.communicate()
+        reason = (said.strip().splitlines() or ["it ended"])[-1]
+        raise ProjectError(f"the version that is running could not be served: {reason}")
+
+
+@contextmanager
+def _served(old: Checkout, database: Database) -> Iterator[_Service]:
+    process = old.start("-P", str(SERVICE), variables=database.environment)
+    try:
+        yield _Service(process)
+    finally:
+        process.kill()
+        process.communicate()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from migrator.backfill import command as backfill
 from migrator.guard import command as guard
+from migrator.overlap import command as overlap
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -15,6 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     guard.add_parser(commands)
     backfill.add_parser(commands)
+    overlap.add_parser(commands)
     parsed = parser.parse_args(arguments)
     # What migrations contain is printed on any terminal and into any pipe.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

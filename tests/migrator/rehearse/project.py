@@ -29,7 +29,7 @@ ALTER TABLE acct ADD CONSTRAINT fk_nv FOREIGN KEY (org_id) REFERENCES org(id) NO
 ALTER TABLE acct ADD CONSTRAINT ck_note_nn CHECK (note IS NOT NULL) NOT VALID
 """
 
-# Many runs in one process, each on a database of its own: most of the time of one goes into imports.
+# Many runs in one process: most of the time of one goes into imports.
 MANY = """
 import json, os, sys
 from migrator.rehearse.upgrade import Tracer, run
@@ -79,12 +79,6 @@ class Rehearsed(GuardProject):
     def watch(self, target: str, direction: str = "upgrade") -> Run:
         return asyncio.run(watch(self.configuration, self.asyncpg, target, direction=direction))
 
-    def traced(self, upgrade: str, *, before: str = "start", module: str = "") -> Run:
-        """Trace a revision with this code on top of another."""
-        revision = f"r{len(list(self.versions.glob('*.py')))}"
-        self.add(revision, upgrade, before, module=module)
-        return self.trace(revision)
-
     def sql(self, query: str) -> list[tuple[object, ...]]:
         with psycopg.connect(self.url, autocommit=True) as connection:
             cursor = connection.execute(query)
@@ -121,27 +115,48 @@ def database(server: str, name: str, template: str = "template1") -> Iterator[st
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+class Tracing:
+    """One process that traces revisions, each on a copy of the project's database."""
+
+    def __init__(self, project: Rehearsed, server: str) -> None:
+        self.project, self.server = project, server
+
+    def __enter__(self) -> "Tracing":
+        search_path = os.pathsep.join(self.project.configuration.search_path)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", MANY],
+            cwd=self.project.folder,
+            env=environment({"PYTHONPATH": search_path}),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.communicate()
+
+    def revision(self, revision: str) -> Run:
+        template = str(psycopg.conninfo.conninfo_to_dict(self.project.url)["dbname"])
+        assert self.process.stdin
+        assert self.process.stdout
+        with database(self.server, "one_case", template) as url:
+            job = [revision, url.replace("postgresql://", "postgresql+asyncpg://")]
+            print(json.dumps(job), file=self.process.stdin, flush=True)
+            collected = Collected()
+            for told in json.loads(self.process.stdout.readline()):
+                collected.take(told)
+            return collected.run()
+
+    def code(self, upgrade: str, *, before: str = "start", module: str = "") -> Run:
+        """Trace a revision with this code, and those between the first one and it."""
+        revision = f"t{len(list(self.project.versions.glob('*.py')))}"
+        self.project.add(revision, upgrade, before, module=module)
+        return self.revision(revision)
+
+
 def trace_all(project: Rehearsed, server: str, revisions: Iterable[str]) -> Iterator[Run]:
-    """Trace each revision on a copy of the project's database, all in one process."""
-    template = psycopg.conninfo.conninfo_to_dict(project.url)["dbname"]
-    search_path = os.pathsep.join(project.configuration.search_path)
-    process = subprocess.Popen(
-        [sys.executable, "-c", MANY],
-        cwd=project.folder,
-        env=environment({"PYTHONPATH": search_path}),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdin and process.stdout
-    with process:
+    with Tracing(project, server) as tracing:
         for revision in revisions:
-            with database(server, "one_case", str(template)) as url:
-                asyncpg = url.replace("postgresql://", "postgresql+asyncpg://")
-                print(json.dumps([revision, asyncpg]), file=process.stdin, flush=True)
-                collected = Collected()
-                for told in json.loads(process.stdout.readline()):
-                    collected.take(told)
-                yield collected.run()
-        process.stdin.close()
+            yield tracing.revision(revision)

@@ -150,9 +150,7 @@ def _rewritten(before: Snapshot, after: Snapshot, known: Set[int]) -> tuple[str,
 # ---- In autocommit mode
 
 
-def tried(
-    connection: Connection, statement: str, parameters: Any, known: Set[int]
-) -> Facts | None:
+def tried(connection: Connection, statement: str, parameters: Any, known: Set[int]) -> Facts | None:
     """What a statement does in a transaction of another connection, which is rolled back.
 
     None if it can run only outside of transactions. What fails there does nothing.

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, cast
 
 from migrator.project.configuration import Configuration, ProjectError
 from migrator.rehearse.modes import rank
@@ -95,12 +95,12 @@ async def _run(
         limit=LONGEST_LINE,
         start_new_session=True,  # so that whatever it starts ends with it
     )
-    assert process.stdout and process.stderr
-    printed = asyncio.create_task(_tail(process.stderr))
+    output = cast("asyncio.StreamReader", process.stdout)
+    printed = asyncio.create_task(_tail(cast("asyncio.StreamReader", process.stderr)))
     collected = Collected(each)
     try:
         async with asyncio.timeout(seconds):
-            async for line in process.stdout:
+            async for line in output:
                 collected.take(json.loads(line))
             code = await process.wait()
     except TimeoutError:
@@ -111,8 +111,8 @@ async def _run(
         await process.wait()
         said = await printed
     if not collected.ended:
-        last = (said.strip().splitlines() or [f"with exit code {code}"])[-1]
-        collected.fail(f"the process of the migration ended: {last}")
+        last = (said.strip().splitlines() or ["it printed nothing"])[-1]
+        collected.fail(f"the process of the migration ended with exit code {code}: {last}")
     return collected.run()
 
 

@@ -14,14 +14,14 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import partial, update_wrapper
 from inspect import unwrap
 from time import monotonic
 from types import FrameType
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-import greenlet
+import greenlet  # type: ignore[import-untyped]
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import RevisionStep
@@ -86,7 +86,8 @@ class Observer:
 
     def observed(self, step: RevisionStep) -> RevisionStep:
         """A step of Alembic's that tells when its revision runs."""
-        step.migration_fn = partial(self._run, step, step.migration_fn)
+        run = partial(self._run, step, step.migration_fn)
+        step.migration_fn = update_wrapper(run, step.migration_fn)
         return step
 
     def _run(self, step: RevisionStep, function: Callable[..., None], **options: Any) -> None:
@@ -212,7 +213,8 @@ def reason(error: BaseException) -> str:
     if isinstance(error, DBAPIError) and error.orig:
         cause = error.orig
     # asyncpg's own, where SQLAlchemy has wrapped it
-    cause = cause.__cause__ if type(cause).__module__.startswith("sqlalchemy") else cause or error
+    if type(cause).__module__.startswith("sqlalchemy") and cause.__cause__:
+        cause = cause.__cause__
     return " ".join(f"{type(cause).__name__}: {cause}".split())
 
 

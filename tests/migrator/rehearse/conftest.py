@@ -1,10 +1,77 @@
-"""One project for each module: its revisions lie side by side on the same tables."""
+"""Databases for each test, and a project for each module: its revisions lie side by side on the
+same tables."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
 
+import psycopg
 import pytest
+from sqlalchemy import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
 
+from migrator.rehearse.catalogue import Table, read_tables
+from migrator.rehearse.rows import Filled, fill
 from tests.migrator.rehearse.project import Rehearsed, Tracing, rehearsed
+
+NUMBERS = count()
+
+
+@dataclass(frozen=True)
+class Database:
+    url: str
+
+    def run(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Run scripts; return the rows of the last one, if it has any."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            for statement in statements:
+                cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def tables(self) -> dict[str, Table]:
+        async def read() -> Sequence[Table]:
+            engine = create_async_engine(make_url(self.url).set(drivername="postgresql+asyncpg"))
+            async with engine.connect() as connection:
+                tables = await read_tables(connection)
+            await engine.dispose()
+            return tables
+
+        return {table.title: table for table in asyncio.run(read())}
+
+    def fill(self, rows: int) -> dict[str, Filled]:
+        async def filled() -> Sequence[Filled]:
+            engine = create_async_engine(make_url(self.url).set(drivername="postgresql+asyncpg"))
+            async with engine.begin() as connection:
+                done = await fill(connection, await read_tables(connection), rows)
+            await engine.dispose()
+            return done
+
+        return {done.table.title: done for done in asyncio.run(filled())}
+
+
+@contextmanager
+def _database(server: str) -> Iterator[Database]:
+    name = f"rehearse_{next(NUMBERS)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+        try:
+            yield Database(server.replace("/postgres?", f"/{name}?"))
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+def database(server: str) -> Iterator[Database]:
+    with _database(server) as database:
+        yield database
+
+
+@pytest.fixture
+def another(server: str) -> AbstractContextManager[Database]:
+    return _database(server)
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,10 @@ from migrator.guard.lexer import tokens
 class Type:
     """A type with what its values are made of.
 
-    `sql` is how it is written, modifiers included; `kind` is `pg_type.typtype`: b(ase), c(omposite),
-    d(omain), e(num), r(ange), m(ultirange). `modifier` is the length of strings and bits, the
-    dimensions of a vector, `checks` the conditions of a domain. `base` is what a domain restricts, an array or a multirange consists of,
-    or the bounds of a range are.
+    `sql` is how it is written, modifiers included; `kind` is `pg_type.typtype`: b(ase),
+    c(omposite), d(omain), e(num), r(ange), m(ultirange). `modifier` is the length of strings and
+    bits, the dimensions of a vector, `checks` the conditions of a domain. `base` is what a domain
+    restricts, an array or a multirange consists of, or the bounds of a range are.
     """
 
     sql: str
@@ -251,6 +251,7 @@ class _Types:
 
     def resolve(self, oid: int, modifier: int, sql: str) -> Type:
         row = self.rows[oid]
+        base: Type | None
         if row["kind"] == "d":
             base = self.resolve(row["base"], row["base_modifier"], row["base_sql"])
         elif row["is_array"]:
@@ -332,7 +333,8 @@ ORDER BY c.oid, a.attnum
 TYPES = """
 SELECT
     t.oid, t.typname AS name, t.typtype::text AS kind, t.typnotnull AS required,
-    t.typtype = 'b' AND t.typcategory = 'A' AND t.typelem <> 0 AS is_array, format_type(t.oid, NULL) AS sql,
+    t.typtype = 'b' AND t.typcategory = 'A' AND t.typelem <> 0 AS is_array,
+    format_type(t.oid, NULL) AS sql,
     CASE t.typtype
         WHEN 'd' THEN t.typbasetype
         WHEN 'r' THEN (SELECT rngsubtype FROM pg_range WHERE rngtypid = t.oid)
@@ -398,5 +400,6 @@ BOUNDS = f"""
 SELECT c.oid AS relation, pg_get_partition_constraintdef(part.relid) AS bound
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL pg_partition_tree(c.oid) part
-WHERE {OWN} AND c.relkind = 'p' AND part.isleaf AND part.relid <> c.oid ORDER BY part.relid::regclass::text
+WHERE {OWN} AND c.relkind = 'p' AND part.isleaf AND part.relid <> c.oid
+ORDER BY part.relid::regclass::text
 """  # noqa: S608

@@ -4,6 +4,7 @@ The constants that a check mentions, what lies around and between them, and form
 """
 
 import re
+import string
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -12,7 +13,15 @@ from itertools import pairwise
 from migrator.guard.lexer import tokens
 from migrator.rehearse.catalogue import Type
 from migrator.rehearse.patterns import shapes
-from migrator.rehearse.values import Values, constants, from_alphabets, literal, values_of
+from migrator.rehearse.values import (
+    INDEX,
+    Values,
+    constants,
+    from_alphabets,
+    literal,
+    template,
+    values_of,
+)
 
 NUMBERS = {"int2", "int4", "int8", "numeric", "float4", "float8", "money"}
 STRINGS = {"text", "varchar", "bpchar", "citext", "name"}
@@ -64,8 +73,8 @@ def choices(kind: Type, nullable: bool, default: str | None, mentions: Mentioned
     """
     bare = kind.bare
     usual = values_of(bare)
-    found = [usual or Values(lambda i: f"({i})")]
-    found += _of_constants(mentions)
+    found = [usual or template(INDEX)]
+    found += [constants([text]) for text in (*mentions.texts, *map(str, mentions.numbers))]
     if bare.name in NUMBERS:
         found += _numbers(mentions.numbers)
     elif bare.name in STRINGS:
@@ -77,7 +86,7 @@ def choices(kind: Type, nullable: bool, default: str | None, mentions: Mentioned
     elif bare.is_array and bare.base:
         found += _arrays(bare.base, mentions)
     elif bare.name == "interval":
-        found += [Values(lambda i: f"({i}) * interval '1 hour'")]
+        found += [template(f"{INDEX} * interval '1 hour'")]
     elif bare.name == "bool":
         found += [constants(["true"]), constants(["false"])]
     elif bare.kind == "e":
@@ -85,115 +94,95 @@ def choices(kind: Type, nullable: bool, default: str | None, mentions: Mentioned
     elif bare.kind == "r":
         found += [constants(["empty"])]
     if default:
-        found.append(Values(lambda _: default, 1))
+        found.append(template(default, 1))
     if nullable:
         found.append(NOTHING)
     return found
-
-
-def _of_constants(mentions: Mentioned) -> list[Values]:
-    return [constants([text]) for text in (*mentions.texts, *map(str, mentions.numbers))]
 
 
 def _numbers(numbers: Sequence[Decimal]) -> Iterator[Values]:
     for low, high in pairwise(numbers):
         whole = int(high - low)
         if whole > 1:
-            yield Values(lambda i, low=low, whole=whole: f"{low} + ({i}) % {whole + 1}", whole + 1)
-            yield Values(
-                lambda i, low=low, whole=whole: f"{low} + 1 + ({i}) % {whole - 1}", whole - 1
-            )
-        yield Values(
-            lambda i, low=low, step=(high - low) / 1001: f"{low} + (1 + ({i}) % 1000) * {step:f}",
-            1000,
-        )
+            yield template(f"{low} + {INDEX} % {whole + 1}", whole + 1)
+            yield template(f"{low} + 1 + {INDEX} % {whole - 1}", whole - 1)
+        yield template(f"{low} + (1 + {INDEX} % 1000) * {(high - low) / 1001:f}", 1000)
     if len(numbers) > 2:
         yield from _numbers((numbers[0], numbers[-1]))
-    for number in (*numbers, 0):
-        yield Values(lambda i, number=number: f"{number} + ({i})")
-        yield Values(lambda i, number=number: f"{number} - ({i})")
+    for number in (*numbers, Decimal(0)):
+        yield template(f"{number} + {INDEX}")
+        yield template(f"{number} - {INDEX}")
         if number:
-            yield Values(lambda i, number=number: f"{number} * ({i})")
+            yield template(f"{number} * {INDEX}")
             yield constants([str(number + 1)])
             yield constants([str(number - 1)])
-    yield Values(lambda i: f"({i}) * 2")
-    yield Values(lambda i: f"({i}) + 1000000")
+    yield template(f"{INDEX} * 2")
+    yield template(f"{INDEX} + 1000000")
     for text in ("1", "0", "-1"):
         yield constants([text])
-    yield Values(lambda i: f"({i}) % 100", 100)
+    yield template(f"{INDEX} % 100", 100)
 
 
 def _strings(mentions: Mentioned) -> Iterator[Values]:
-    for format_ in FORMATS:
-        yield Values(lambda i, format_=format_: format_.replace("#", f"({i})"))
+    for written in FORMATS:
+        yield template(written.replace("#", INDEX))
     for text in mentions.texts:
         if "%" in text or "_" in text:
-            like = literal(text.replace("%", "#", 1).replace("%", "").replace("_", "x"))
-            yield Values(lambda i, like=like: f"replace({like}, '#', ({i})::text)")
+            like = literal(text.replace("%", INDEX, 1).replace("%", "").replace("_", "x"))
+            yield template(f"replace({like.replace(INDEX, '#')}, '#', {INDEX}::text)")
         if len(text) <= LONGEST:
-            yield Values(lambda i, text=text: f"{literal(text)} || ({i})")
-            yield Values(lambda i, text=text: f"({i}) || {literal(text)}")
+            yield template(f"{literal(text)} || {INDEX}")
+            yield template(f"{INDEX} || {literal(text)}")
         for shape in shapes(text):
             yield from_alphabets(shape)
     for length in mentions.numbers:
         for exact in (length, length + 1, length - 1):
             if 1 <= exact <= LONGEST:
-                yield from_alphabets(["0123456789abcdef"] * int(exact))
-                yield from_alphabets(["0123456789"] * int(exact))
-                yield from_alphabets(["ABCDEFGHIJKLMNOPQRSTUVWXYZ"] * int(exact))
+                yield from_alphabets([string.hexdigits[:16]] * int(exact))
+                yield from_alphabets([string.digits] * int(exact))
+                yield from_alphabets([string.ascii_uppercase] * int(exact))
     yield constants([""])
 
 
 def _moments(name: str, texts: Sequence[str]) -> Iterator[Values]:
     moments = sorted(text for text in texts if re.match(r"\d{4}-\d\d-\d\d", text))
-    step = "(#)::int" if name == "date" else "# * interval '1 second'"
-    days = "(#)::int" if name == "date" else "# * interval '1 day'"
+    unit = f"{INDEX}::int" if name == "date" else f"{INDEX} * interval '1 second'"
+    ends = [(moments[0], moments[-1])] if moments[2:] else []
+    for first, last in [*pairwise(moments), *ends]:
+        low, high = f"{name} {literal(first)}", f"{name} {literal(last)}"
+        yield template(f"{low} + ({high} - {low}) * ({INDEX} % 1000 + 1)::int / 1001", 1000)
     now = "current_date" if name == "date" else "now()"
-
-    def moving(start: str, sign: str, step: str) -> Values:
-        return Values(lambda i: f"{start} {sign} {step.replace('#', f'({i})')}")
-
-    for low, high in [*pairwise(moments), *([(moments[0], moments[-1])] if moments[2:] else [])]:
-        between = f"{name} {literal(low)} + ({name} {literal(high)} - {name} {literal(low)})"
-        share = " * ((#) % 1000 + 1) / 1001"
-        yield Values(lambda i, sql=between + share: sql.replace("#", i), 1000)
-    for text in moments:
-        yield moving(f"{name} {literal(text)}", "+", step)
-        yield moving(f"{name} {literal(text)}", "-", step)
-    for start in (f"{name} '2027-01-01'", f"{name} '2025-01-01'", now):
-        yield moving(start, "+", step)
-        yield moving(start, "-", step)
-    yield Values(lambda i: f"{name} '2000-01-01' + {days.replace('#', f'(({i}) % 100000)')}", 100000)
+    near = (f"{name} '2027-01-01'", f"{name} '2025-01-01'", now)
+    for start in (*(f"{name} {literal(text)}" for text in moments), *near):
+        yield template(f"{start} + {unit}")
+        yield template(f"{start} - {unit}")
+    days = f"{INDEX} % 100000"
+    days = f"({days})::int" if name == "date" else f"({days}) * interval '1 day'"
+    yield template(f"{name} '2000-01-01' + {days}", 100_000)
 
 
 def _documents(texts: Sequence[str]) -> Iterator[Values]:
-    for value in ("#", "'v' || #", "json_build_array(#)", "json_build_object('number', #)", "true"):
-        pairs = ", ".join(f"{literal(text)}, {value}" for text in texts if text)
-        yield Values(lambda i, pairs=pairs: f"json_build_object({pairs})".replace("#", f"({i})"))
-        for key in texts:
-            yield Values(
-                lambda i, key=key, value=value: (
-                    f"json_build_object({literal(key)}, {value.replace('#', f'({i})')})"
-                )
-            )
-    yield Values(lambda i: f"json_build_array({i})")
-    yield Values(lambda i: f"to_json('v' || ({i}))")
-    yield Values(lambda i: f"to_json({i})")
+    for value in (
+        *(INDEX, f"'v' || {INDEX}", f"json_build_array({INDEX})"),
+        *(f"json_build_object('number', {INDEX})", "true"),
+    ):
+        pairs = [f"{literal(text)}, {value}" for text in texts if text]
+        for chosen in (", ".join(pairs), *pairs):
+            yield template(f"json_build_object({chosen})")
+    yield template(f"json_build_array({INDEX})")
+    yield template(f"to_json('v' || {INDEX})")
+    yield template(f"to_json({INDEX})")
     for text in ("{}", "[]", "true"):
         yield constants([text])
 
 
 def _arrays(base: Type, mentions: Mentioned) -> Iterator[Values]:
-    element = values_of(base)
-    for length in (2, 3, *(int(number) for number in mentions.numbers if 0 < number <= 50)):
-        if element:
-            yield Values(
-                lambda i, length=length: (
-                    f"ARRAY[{', '.join(element.at(f'({i}) + {k}') for k in range(length))}]"
-                )
-            )
+    if element := values_of(base):
+        for length in (2, 3, *(int(number) for number in mentions.numbers if 0 < number <= 50)):
+            elements = (element.at(f"{INDEX} + {place}") for place in range(length))
+            yield template(f"ARRAY[{', '.join(elements)}]", element.distinct)
     for text in mentions.texts:
-        yield Values(lambda _, text=text: f"ARRAY[{literal(text)}]::text[]", 1)
+        yield template(f"ARRAY[{literal(text)}]::text[]", 1)
     yield constants(["{}"])
 
 
@@ -204,6 +193,9 @@ FORMATS = (
     *("'/v' || #", "#::text", "'+49' || lpad(#::text, 10, '0')", "'#' || lpad(to_hex(#), 6, '0')"),
     *("md5(#::text)", "'{\"v\": ' || # || '}'", "'10.' || # % 256 || '.0.1'", "'v ' || #"),
     *("lpad(to_hex(#), 8, '0') || '-0000-4000-8000-000000000000'", "'1.0.' || #", "'a' || #"),
-    *("(date '2026-01-01' + (# % 100000)::int)::text", "translate(#::text, '0123456789', 'abcdefghij')"),
+    *(
+        "(date '2026-01-01' + (# % 100000)::int)::text",
+        "translate(#::text, '0123456789', 'abcdefghij')",
+    ),
     *("translate(#::text, '0123456789', 'ABCDEFGHIJ')",),
 )

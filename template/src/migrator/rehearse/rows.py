@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.rehearse.catalogue import Check, Column, ForeignKey, Table, Unique, mentioned, quoted
-from migrator.rehearse.choices import NOTHING, Mentioned, choices, mentioned_in
+from migrator.rehearse.choices import NOTHING, choices, mentioned_in
 from migrator.rehearse.solver import Option, Source, UnsatisfiedError, index, inputs, solve
 from migrator.rehearse.values import GUESSES, Values, cast, constants, literal
 
@@ -170,7 +170,7 @@ class Planner:
             self.samples[table.key, columns] = tuple(constants(part) for part in parts)
 
     async def plan(self, tables: Sequence[Table]) -> list[Plan]:
-        """Plan tables that are empty, or further rows of them where they are not."""
+        """Plan all rows of tables that may point to each other."""
         for table in tables:
             self.plans[table.key] = Plan(table=table, sources=(), rows=self.count)
         # Those of a circle point to each other before it is known what their checks allow.
@@ -181,6 +181,13 @@ class Planner:
         for table in tables:
             self.plans[table.key] = await self._plan(table)
         return [self.plans[table.key] for table in tables]
+
+    async def plan_more(self, table: Table) -> Plan:
+        """Plan further rows of a table that is kept as it is; its numbers go on behind its size."""
+        kept, self.count = self.plans[table.key], await _size(self.connection, table)
+        [plan] = await self.plan([table])
+        self.plans[table.key] = kept
+        return plan
 
     def give_up(self, plan: Plan, problem: str) -> Plan:
         key = plan.table.key
@@ -265,8 +272,8 @@ class Planner:
                 about = [c.expression for c in conditions if _is_about(table, c, column)]
                 mentions = mentioned_in((*about, *column.type.checks))
                 default = None if column.sequence else column.default
-                options = map(_option, choices(column.type, column.nullable, default, mentions))
-                sources.append(Source((column.name,), tuple(options)))
+                found = choices(column.type, column.nullable, default, mentions)
+                sources.append(Source((column.name,), tuple(map(_option, found))))
         return sources
 
     def _leads_back(self, table: Table, key: ForeignKey, column: str) -> bool:
@@ -319,8 +326,7 @@ class Planner:
         if key.target == table.key and not sample and nullable == key.columns:
             parent = _parent(table, key)
             options.insert(0, Option(lambda i: _unless_first(i, target_at(parent(i))), rows))
-        for by in range(1, min(rows, 3)):
-            options.append(Option(partial(next_at, by=by), rows))
+        options += [Option(partial(next_at, by=by), rows) for by in range(1, min(rows, 3))]
         if nullable:
             distinct = 1 if nullable == free else rows
             options.append(Option(none_at, distinct, is_null=True))
@@ -369,7 +375,10 @@ def _conditions(table: Table) -> list[Check]:
         raise UnsatisfiedError("it has no partition")
     bounds = " OR ".join(f"({bound})" for bound in table.bounds)
     columns = mentioned(bounds, table.by_name)
-    return [*table.checks, Check(name="that it falls into a partition", columns=columns, expression=bounds)]
+    return [
+        *table.checks,
+        Check(name="that it falls into a partition", columns=columns, expression=bounds),
+    ]
 
 
 def _is_about(table: Table, condition: Check, column: Column) -> bool:
@@ -433,9 +442,7 @@ def _strides(plan: Plan) -> dict[tuple[str, ...], tuple[int, int]]:
 def _repetition(plan: Plan, unique: Unique) -> str:
     """A query for the number of the first row that repeats a key."""
     table = plan.table
-    values = ", ".join(
-        f"{plan.value(name, 'number.n')} AS {quoted(name)}" for name in plan.columns
-    )
+    values = ", ".join(f"{plan.value(name, 'number.n')} AS {quoted(name)}" for name in plan.columns)
     generated = "".join(
         f", CAST({column.generated} AS {column.type.sql}) AS {quoted(column.name)}"
         for column in table.columns

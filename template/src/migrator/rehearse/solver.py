@@ -7,7 +7,6 @@ body, so that types, domains and whatever functions a check calls mean what they
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -271,7 +270,9 @@ class _Solver:
             f" WHERE pg_temp.rehearse_holds({values})"
             f" GROUP BY {', '.join(str(place + 1) for place in range(len(sources)))}"
         )
-        passing = {tuple(row[:-1]): list(row[-1]) for row in found}
+        passing: dict[tuple[int, ...], list[int]] = {
+            tuple(row[:-1]): list(row[-1]) for row in found
+        }
         every = product(*(range(len(source.options)) for source in sources))
         return {choice: passing[choice] for choice in every if choice in passing}
 
@@ -299,8 +300,7 @@ class _Solver:
         rows = [
             f"({number}, ARRAY[{', '.join(f'CAST({sql} AS text)' for sql in option.at(at))}])"
             for number in numbers
-            if (option := source.options[number])
-            and (at := index("number.n", option.distinct))
+            if (option := source.options[number]) and (at := index("number.n", option.distinct))
         ] or ["(-1, ARRAY[NULL])"]
         samples = ", ".join(map(str, self.samples))
         return (
@@ -311,7 +311,7 @@ class _Solver:
 
     async def _define(self, columns: Sequence[str], conditions: Sequence[Check]) -> None:
         declared = [
-            f"{quoted(name)} {self.table.by_name[name].type.sql} := \"#\"[{place}];"
+            f'{quoted(name)} {self.table.by_name[name].type.sql} := "#"[{place}];'
             for place, name in enumerate(columns, 1)
         ]
         used = {name for condition in conditions for name in condition.columns}
@@ -339,5 +339,3 @@ def _spread(options: Sequence[Option], most: int) -> tuple[Option, ...]:
     nothing = [option for option in options if option.is_null]
     others = [option for option in options if not option.is_null]
     return (*others[: most - len(nothing)], *nothing)
-
-

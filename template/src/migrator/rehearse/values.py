@@ -11,6 +11,8 @@ Formula = Callable[[str], str]
 ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 # Where numbers of rows are sure to fit.
 MANY = 1_000_000_000
+# Stands for the index in a template: of the characters for private use, which no constant has.
+INDEX = "\ue000"
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,10 @@ class Values:
 
     at: Formula
     distinct: int | None = None
+
+
+def template(sql: str, distinct: int | None = None) -> Values:
+    return Values(lambda i: sql.replace(INDEX, f"({i})"), distinct)
 
 
 def literal(text: str) -> str:
@@ -82,8 +88,8 @@ def _made(kind: Type) -> Values | None:
     if kind.name in FITTED:
         return FITTED[kind.name](kind)
     if kind.name in FORMULAS:
-        formula, distinct = FORMULAS[kind.name]
-        return Values(lambda i: formula.replace("#", f"({i})"), distinct)
+        sql, distinct = FORMULAS[kind.name]
+        return template(sql.replace("#", INDEX), distinct)
     return None
 
 
@@ -132,12 +138,13 @@ def _string(kind: Type) -> Values:
 
 
 def _numeric(kind: Type) -> Values:
-    if kind.precision is None or kind.scale is None:
+    scale = kind.scale
+    if kind.precision is None or scale is None:
         return Values(lambda i: f"({i})::numeric")
     distinct = 10**kind.precision - 1
     number = f"(1 + (({{}}) - 1) % {distinct})" if distinct < MANY else "({})"
     return Values(
-        lambda i: f"{number.format(i)} * 10::numeric ^ {-kind.scale}",
+        lambda i: f"{number.format(i)} * 10::numeric ^ {-scale}",
         distinct if distinct < MANY else None,
     )
 
@@ -180,7 +187,17 @@ FITTED: dict[str, Callable[[Type], Values]] = {
 }
 
 # Their values grow with the number.
-ORDERED = {"date", "float4", "float8", "int2", "int4", "int8", "numeric", "timestamp", "timestamptz"}
+ORDERED = {
+    "date",
+    "float4",
+    "float8",
+    "int2",
+    "int4",
+    "int8",
+    "numeric",
+    "timestamp",
+    "timestamptz",
+}
 
 # `#` is the index. Times stay in the years that Python has too, years of dates within 9999.
 FORMULAS: dict[str, tuple[str, int | None]] = {

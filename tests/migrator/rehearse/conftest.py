@@ -31,6 +31,10 @@ class Database:
                 cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
+    def count(self, table: Table) -> int:
+        [(number,)] = self.run(f"SELECT count(*) FROM {table.own}")  # noqa: S608
+        return int(number)
+
     def tables(self) -> dict[str, Table]:
         async def read() -> Sequence[Table]:
             engine = create_async_engine(make_url(self.url).set(drivername="postgresql+asyncpg"))

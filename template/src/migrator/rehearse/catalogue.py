@@ -121,6 +121,11 @@ class Table:
     def sql(self) -> str:
         return f"{quoted(self.schema)}.{quoted(self.name)}"
 
+    @property
+    def own(self) -> str:
+        """For FROM: without the rows of tables that inherit from this one."""
+        return f"ONLY {self.sql}" if self.bounds is None else self.sql
+
     @cached_property
     def by_name(self) -> Mapping[str, Column]:
         return {column.name: column for column in self.columns}

@@ -14,6 +14,7 @@ from migrator.guard.lexer import tokens
 from migrator.rehearse.catalogue import Type
 from migrator.rehearse.patterns import shapes
 from migrator.rehearse.values import (
+    ALPHABET,
     INDEX,
     Values,
     constants,
@@ -135,6 +136,8 @@ def _strings(mentions: Mentioned) -> Iterator[Values]:
             yield template(f"{INDEX} || {literal(text)}")
         for shape in shapes(text):
             yield from_alphabets(shape)
+            if not text.endswith("$"):
+                yield from (from_alphabets([*shape, *[ALPHABET] * more]) for more in (8, 4, 2))
     for length in mentions.numbers:
         for exact in (length, length + 1, length - 1):
             if 1 <= exact <= LONGEST:

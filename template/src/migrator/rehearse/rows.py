@@ -164,7 +164,7 @@ class Planner:
             texts = ", ".join(f"{quoted(column)}::text" for column in columns)
             there = " AND ".join(f"{quoted(column)} IS NOT NULL" for column in columns)
             rows = await self.connection.exec_driver_sql(
-                f"SELECT {texts} FROM {table.sql} WHERE {there} LIMIT {SAMPLE}"  # noqa: S608
+                f"SELECT {texts} FROM {table.own} WHERE {there} LIMIT {SAMPLE}"  # noqa: S608
             )
             parts = list(zip(*rows.all(), strict=True))
             self.samples[table.key, columns] = tuple(constants(part) for part in parts)
@@ -241,8 +241,8 @@ class Planner:
         sources = self._sources(table, conditions)
         plan = Plan(table=table, sources=tuple(sources), rows=self.count)
         self.plans[table.key] = plan
-        if not await self._can_be_cast(plan, plan.columns):
-            sources = [await self._sound(plan, source) for source in sources]
+        if not await self._can_be_cast(table, sources):
+            sources = [await self._sound(table, source) for source in sources]
             plan = replace(plan, sources=tuple(sources))
             self.plans[table.key] = plan
         unique = {name for u in table.uniques for name in inputs(table, u.columns)}
@@ -332,27 +332,33 @@ class Planner:
             options.append(Option(none_at, distinct, is_null=True))
         return tuple(options)
 
-    async def _sound(self, plan: Plan, source: Source) -> Source:
-        """A source whose values fit their type; of types that are not known, text forms are tried.
+    async def _sound(self, table: Table, source: Source) -> Source:
+        """A source whose values are of their type; where it is not known, text forms are tried.
 
         Raises:
             UnsatisfiedError: nothing that is tried is of the type.
         """
-        if await self._can_be_cast(plan, source.columns):
+        if await self._can_be_cast(table, [source]):
             return source
         for text in GUESSES:
             tried = replace(source, options=(_option(constants([text])), *source.options[1:]))
-            if await self._can_be_cast(replace(plan, sources=(tried,)), source.columns):
+            if await self._can_be_cast(table, [tried]):
                 return tried
         if source.options[-1].is_null:
             return replace(source, options=(source.options[-1],))
-        [column] = [plan.table.by_name[name] for name in source.columns]
+        [column] = [table.by_name[name] for name in source.columns]
         raise UnsatisfiedError(f"nothing is known of the type {column.type.sql} of {column.name}")
 
-    async def _can_be_cast(self, plan: Plan, columns: Iterable[str]) -> bool:
+    async def _can_be_cast(self, table: Table, sources: Iterable[Source]) -> bool:
+        """Whether first values are of their types; what domains want beyond that comes later."""
+        values = [
+            cast(sql, table.by_name[name].type.bare)
+            for source in sources
+            for name, sql in zip(source.columns, source.chosen.at("1"), strict=True)
+        ]
         try:
             async with self.connection.begin_nested():
-                await self.connection.exec_driver_sql(plan.select(columns, 1, 1))
+                await self.connection.exec_driver_sql(f"SELECT {', '.join(values)}")
         except DBAPIError:
             return False
         return True
@@ -465,11 +471,11 @@ async def _scalar(connection: AsyncConnection, query: str) -> Any:
 
 
 async def _is_empty(connection: AsyncConnection, table: Table) -> bool:
-    return bool(await _scalar(connection, f"SELECT NOT EXISTS (SELECT FROM {table.sql})"))  # noqa: S608
+    return bool(await _scalar(connection, f"SELECT NOT EXISTS (SELECT FROM {table.own})"))  # noqa: S608
 
 
 async def _size(connection: AsyncConnection, table: Table) -> int:
-    return int(await _scalar(connection, f"SELECT count(*) FROM {table.sql}"))  # noqa: S608
+    return int(await _scalar(connection, f"SELECT count(*) FROM {table.own}"))  # noqa: S608
 
 
 async def _insert(connection: AsyncConnection, plans: Sequence[Plan]) -> str:

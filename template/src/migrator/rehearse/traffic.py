@@ -216,7 +216,7 @@ async def _script(connection: AsyncConnection, load: Load, table: Table) -> Scri
     key = table.primary_key if set(table.primary_key) <= set(names) else ()
     texts = ", ".join(f"{quoted(column.name)}::text" for column in columns)
     rows = await connection.exec_driver_sql(
-        f"SELECT {texts} FROM {table.sql} LIMIT {ROWS}"  # noqa: S608
+        f"SELECT {texts} FROM {table.own} LIMIT {ROWS}"  # noqa: S608
     )
     return Script(
         table=table,

@@ -14,8 +14,11 @@ from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from migrator.rehearse.catalogue import Table, read_tables
+from migrator.rehearse.outcome import Rehearsal
 from migrator.rehearse.rows import Filled, fill
+from tests.migrator.history import History
 from tests.migrator.rehearse.project import Rehearsed, Tracing, rehearsed
+from tests.migrator.rehearse.recorded import rehearse
 
 NUMBERS = count()
 
@@ -89,3 +92,28 @@ def tracing(project: Rehearsed, server: str) -> Iterator[Tracing]:
     """Traces the code of an upgrade on a copy of the database, all in one process."""
     with Tracing(project, server) as tracing:
         yield tracing
+
+
+# ---- A real rehearsal, once for each worker
+
+REWRITE = """
+op.add_column("items", sa.Column("email", sa.Text))
+op.execute("ALTER TABLE items ALTER COLUMN amount TYPE bigint")
+"""
+INDEX = 'create_index_concurrently("ix_teams_name", "teams", ["name"])'
+
+
+@pytest.fixture(scope="session")
+def rehearsal(server: str, tmp_path_factory: pytest.TempPathFactory) -> Rehearsal:
+    """A rewrite that gives up once because a client is slow, and an index that disturbs nobody."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE pictured")
+    folder = tmp_path_factory.mktemp("pictured")
+    return rehearse(
+        History(folder, server.replace("/postgres?", "/pictured?")),
+        *(REWRITE, INDEX),
+        tables=("items", "teams"),
+        rows=50_000,
+        blocker="SELECT * FROM items LIMIT 1",
+        verdict="Not safe: items was locked while it was written anew.",
+    )

@@ -14,14 +14,14 @@ from tests.conftest import ROOT
 from tests.migrator.history import ENV, History
 from tests.migrator.traffic import WAITING
 
-LOCK_TIMEOUT = 1.0
-SLOW = 1.5
+LOCK_TIMEOUT = 0.3
+SLOW = 0.6
 READS = {"read": "SELECT * FROM {} WHERE id = %(id)s", "page": "SELECT * FROM {} LIMIT 20"}
 WRITES = {
     "insert": "INSERT INTO {} (name, amount) VALUES ('new', %(id)s)",
     "update": "UPDATE {} SET amount = amount + 1 WHERE id = %(id)s",
 }
-QUIET = 0.5  # seconds of traffic before and after
+QUIET = 0.4  # seconds of traffic before and after
 
 
 def rehearse(
@@ -67,7 +67,10 @@ def rehearse(
             history.upgrade(**variables)
         time.sleep(QUIET)
     report = json.loads(record.read_text())
-    watched = [Statement(**fields) for fields in report["statements"]]
+    watched = [
+        Statement(**{**fields, "rewritten": tuple(fields.get("rewritten", ()))})
+        for fields in report["statements"]
+    ]
     return Rehearsal(
         base=base,
         postgresql="18",

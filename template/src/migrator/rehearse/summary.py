@@ -81,11 +81,13 @@ def percentile(ordered: Sequence[float], percent: int) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One time that a statement ran; its transaction ended at `released`, and so did its locks."""
+    """A statement that ran, once or `times` in a row; its transaction ended at `released`, and so
+    did its locks."""
 
     started: float
     seconds: float
     released: float
+    times: int = 1
     error: str = ""
 
     @property
@@ -134,6 +136,7 @@ def steps(rehearsal: Rehearsal) -> tuple[Step, ...]:
                 started=statement.started,
                 seconds=statement.seconds,
                 released=released,
+                times=statement.times,
                 error=statement.error,
             )
         )

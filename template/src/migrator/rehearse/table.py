@@ -3,7 +3,7 @@
 Where there is no terminal, or a narrow one, the same comes as lines.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich import box
@@ -12,13 +12,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from migrator.rehearse import wording
+from migrator.rehearse import summary, wording
 from migrator.rehearse.outcome import Rehearsal
 from migrator.rehearse.summary import Latency, Step, noise, steps, tables
 
 WIDE = 100  # columns that a table needs to be readable
 COLOURS = {"everybody": "red", "writers": "yellow", "nobody": "green"}
-WHO_WAITS = {"everybody": "reads and writes wait", "writers": "writes wait", "nobody": "none waits"}
+WHO_WAITS = {
+    "everybody": "reads and writes wait",
+    "writers": "writes wait",
+    "nobody": "nobody waits",
+}
 
 
 @contextmanager
@@ -50,8 +54,9 @@ def progress(console: Console, total: int) -> Iterator[Callable[[str], None]]:
 
 def show(rehearsal: Rehearsal, console: Console) -> None:
     """Print what each statement did, what each table's requests took, and the verdict."""
+    touching = [step for step in steps(rehearsal) if not wording.is_setting(step)]
     wide = console.is_terminal and console.width >= WIDE
-    (_show_tables if wide else _show_lines)(rehearsal, console)
+    (_show_tables if wide else _show_lines)(touching, tables(rehearsal), console)
     quiet = noise(rehearsal.requests)
     if quiet.requests:
         _print(
@@ -97,12 +102,12 @@ def _outcome(step: Step) -> str:
 # ---- Tables
 
 
-def _show_tables(rehearsal: Rehearsal, console: Console) -> None:
-    console.print(_statements(rehearsal))
-    console.print(_requests(rehearsal))
+def _show_tables(ran: Sequence[Step], used: Sequence[summary.Table], console: Console) -> None:
+    console.print(_statements(ran))
+    console.print(_requests(used))
 
 
-def _statements(rehearsal: Rehearsal) -> Table:
+def _statements(ran: Sequence[Step]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("where", overflow="fold", ratio=2)
     table.add_column("statement", overflow="fold", ratio=4)
@@ -110,7 +115,7 @@ def _statements(rehearsal: Rehearsal) -> Table:
     table.add_column("rewritten", overflow="fold")
     table.add_column("rows read while others wait", justify="right", max_width=14, overflow="fold")
     table.add_column("took", justify="right", overflow="fold")
-    for step in steps(rehearsal):
+    for step in ran:
         table.add_row(
             _line(_place(step)),
             _line(wording.short(step.statement.sql)),
@@ -122,13 +127,13 @@ def _statements(rehearsal: Rehearsal) -> Table:
     return table
 
 
-def _requests(rehearsal: Rehearsal) -> Table:
+def _requests(used: Sequence[summary.Table]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("table", overflow="fold")
     for kind in ("reads", "writes"):
         for heading in (kind, "failed", "p99", "longest"):
             table.add_column(heading, justify="right")
-    for found in tables(rehearsal):
+    for found in used:
         table.add_row(_line(found.name), *_numbers(found.reads), *_numbers(found.writes))
     return table
 
@@ -143,8 +148,8 @@ def _numbers(latency: Latency) -> Iterator[Text]:
 # ---- Lines
 
 
-def _show_lines(rehearsal: Rehearsal, console: Console) -> None:
-    for step in steps(rehearsal):
+def _show_lines(ran: Sequence[Step], used: Sequence[summary.Table], console: Console) -> None:
+    for step in ran:
         _print(console, f"{_place(step)}: {wording.short(step.statement.sql)}", "bold")
         facts = {
             "locks": _locks(step),
@@ -155,7 +160,7 @@ def _show_lines(rehearsal: Rehearsal, console: Console) -> None:
         for name, fact in facts.items():
             if fact:
                 _print(console, f"  {name}: {fact}")
-    for found in tables(rehearsal):
+    for found in used:
         for kind, latency in (("reads", found.reads), ("writes", found.writes)):
             sent, failed, p99, longest = (text.plain for text in _numbers(latency))
             _print(

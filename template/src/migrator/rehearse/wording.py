@@ -130,7 +130,7 @@ def _blocked(step: Step) -> float:
 def took(step: Step) -> str:
     if not step.runs:
         return "not reached"
-    times = len(step.runs) - len(step.failed)
+    times = sum(run.times for run in step.runs if not run.error)
     often = f" ({times} times)" if times > 1 else ""
     return f"took {duration(step.seconds)}{often}"
 

@@ -66,9 +66,9 @@ def follow(project: Project, blocks: list[Block]) -> None:
                 project_command(project, line.removeprefix("$ "))
         elif language == "diff":
             apply(project.path / path, code)
-        elif named := re.match(r"# (src/\S+)\n", code):
+        elif named := re.match(r"# ((?:src|tests)/\S+)\n", code):
             project.write(named[1], code.partition("\n")[2])
-        else:
+        elif language == "python":
             newest = max(project.revisions(), key=lambda path: path.stat().st_mtime_ns)
             fill_in(newest, code)
 

@@ -137,10 +137,11 @@ class Stack:
 @contextmanager
 def stack(folder: Path, *files: str, **variables: str) -> Iterator[Stack]:
     """A Compose project with a name and ports of its own; all of it is removed in the end."""
+    name = unique_name()
     project = Stack(
         folder,
         {
-            "COMPOSE_PROJECT_NAME": unique_name(),
+            "COMPOSE_PROJECT_NAME": name,
             "PORT": free_port(),
             "DATABASE_PORT": free_port(),
             **variables,
@@ -150,4 +151,7 @@ def stack(folder: Path, *files: str, **variables: str) -> Iterator[Stack]:
     try:
         yield project
     finally:
-        project("down", "--volumes", "--remove-orphans", "--timeout", "5", "--rmi", "local")
+        project("down", "--volumes", "--remove-orphans", "--timeout", "5")
+        label = f"label=com.docker.compose.project={name}"
+        for image in docker("image", "ls", "--quiet", "--filter", label).stdout.split():
+            docker("image", "rm", "--force", image)

@@ -1,38 +1,38 @@
-"""This repository's own Compose file, on a real engine."""
+"""This repository's own Compose file: the default service, and the tests of the template."""
 
-import socket
 from collections.abc import Iterator
 
 import pytest
 
 from tests.conftest import ROOT
-from tests.processes import run
+from tests.containers.engine import Stack, stack
 from tests.project import status
 
 pytestmark = pytest.mark.docker
 
 
 @pytest.fixture
-def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def repository() -> Iterator[Stack]:
+    with stack(ROOT) as compose:
+        yield compose
 
 
-@pytest.fixture
-def compose(port: int) -> Iterator[list[str]]:
-    command = ["docker", "compose", "--project-name", f"slipway-{port}"]
-    yield command
-    run(*command, "down", "--volumes", "--timeout", "2", "--rmi", "local", cwd=ROOT)
+def test_a_clone_serves_the_default_service_migrated(repository: Stack) -> None:
+    repository("up", "--wait")
+
+    assert status(f"{repository.url}/docs") == 200
+    assert status(f"{repository.url}/api/v1/users") == 200
+    assert repository("exec", "web", "id", "-u").stdout.strip() != "0"
 
 
-def test_a_clone_serves_the_default_service_migrated(compose: list[str], port: int) -> None:
-    run(
-        *(*compose, "up", "--build", "--quiet-pull", "--wait"),
-        cwd=ROOT,
-        variables={"PORT": str(port)},
+def test_the_fast_tests_run_in_a_container(repository: Stack) -> None:
+    """Some of them: one that renders, one that starts a PostgreSQL, one that installs a project."""
+    some = (
+        "test_every_project_is_clean_for_ruff or test_replicas_that_start_at_once "
+        "or test_without_a_database_url_alembic_says"
     )
 
-    assert status(f"http://127.0.0.1:{port}/docs") == 200
-    assert status(f"http://127.0.0.1:{port}/api/v1/users") == 200
-    assert run(*compose, "exec", "web", "id", "-u", cwd=ROOT).stdout.strip() != "0"
+    done = repository("run", "--rm", "test", "-k", some)
+
+    assert " passed" in done.stdout
+    assert repository("run", "--rm", "--entrypoint", "id", "test", "-u").stdout.strip() != "0"

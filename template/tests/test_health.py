@@ -56,13 +56,18 @@ async def test_live_and_ready(client: httpx2.AsyncClient) -> None:
     assert (await client.get("/health/ready")).status_code == 200
 
 
-async def test_without_the_database_it_lives_but_is_not_ready(empty_database_url: URL) -> None:
+async def test_without_the_database_it_lives_but_is_not_ready(
+    empty_database_url: URL, caplog: pytest.LogCaptureFixture
+) -> None:
     nowhere = empty_database_url.set(database="nowhere")
     async with served(application_with(nowhere)) as client:
         assert (await client.get("/health/live")).status_code == 200
         answer = await client.get("/health/ready")
     assert answer.status_code == 503
     assert "database" in answer.json()["detail"]
+    # The details are for those who run the service only.
+    assert "nowhere" not in answer.text
+    assert [record for record in caplog.records if "nowhere" in record.getMessage()]
 
 
 @pytest.mark.skipif(not HAS_REVISIONS, reason="there is nothing to migrate yet")

@@ -11,6 +11,8 @@ import yaml
 from tests.kubernetes.manifests import Manifests
 from tests.processes import run
 
+pytestmark = pytest.mark.slow
+
 WITH_CLUSTER = "# with a cluster\n"
 
 

@@ -12,6 +12,8 @@ from tests.conftest import ROOT, Render
 from tests.kubernetes.conftest import Deploy
 from tests.kubernetes.manifests import COMPONENTS, FOLDER, OVERLAYS, Manifest, Manifests, rendered
 
+pytestmark = pytest.mark.slow
+
 DOCKERFILE = ROOT / "template/Dockerfile"
 # CloudNativePG's own, whose schemas are in no package: only their references are tested here.
 WITHOUT_SCHEMA = {"Cluster", "ObjectStore", "Pooler", "ScheduledBackup"}
@@ -43,7 +45,6 @@ def test_kubernetes_accepts_them(
     assert unknown == (WITHOUT_SCHEMA if components else set())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("slug", ["123", "a" * 70, f"{'a' * 49}-b", f"{'a' * 62}-b"])
 def test_any_slug_gives_names_that_kubernetes_accepts(render: Render, slug: str) -> None:
     project = render(project_slug=slug)
@@ -54,7 +55,6 @@ def test_any_slug_gives_names_that_kubernetes_accepts(render: Render, slug: str)
             assert re.fullmatch(label, manifest["metadata"]["labels"]["app.kubernetes.io/name"])
 
 
-@pytest.mark.slow
 def test_components_are_switched_on_by_their_line(render: Render) -> None:
     project = render()
     kustomization = project / FOLDER / "overlays/staging/kustomization.yaml"
@@ -173,6 +173,13 @@ def test_services_reach_a_port_that_is_listened_on(everything: Manifests, folder
     [pgbouncer] = everything.container("deployment/pgbouncer")["ports"]
     ini = (folder / FOLDER / "components/pgbouncer/pgbouncer.ini").read_text(encoding="utf-8")
     assert f"listen_port = {pgbouncer['containerPort']}\n" in ini
+
+
+def test_a_pooler_that_stops_has_time_for_its_transactions(everything: Manifests) -> None:
+    pod = everything.templates()["deployment/pgbouncer"]["spec"]
+    hook = everything.container("deployment/pgbouncer")["lifecycle"]["preStop"]["exec"]["command"]
+    waits = [int(seconds) for seconds in re.findall(r"sleep (\d+)", hook[-1])]
+    assert pod["terminationGracePeriodSeconds"] > sum(waits) > 0
 
 
 def test_a_stop_has_time_for_the_proxies_and_then_for_the_requests(production: Manifests) -> None:

@@ -3,7 +3,7 @@
 import argparse
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import which
@@ -145,8 +145,12 @@ def _report(tried: Tried, new: list[Source]) -> Report:
 
 
 def _findings(tried: Tried, newest: Source) -> Iterator[Finding]:
+    by_cause: dict[tuple[Path, str, str], list[Failure]] = {}
     for failure in tried.warm.failures:
-        yield _of_service(failure, tried.version)
+        cause = (failure.revision.file, failure.table, failure.error)
+        by_cause.setdefault(cause, []).append(failure)
+    for failures in by_cause.values():
+        yield _of_service(failures, tried.version)
     by_error: dict[str, list[str]] = {}
     for test, error in (tried.suite.failures if tried.suite else {}).items():
         by_error.setdefault(error, []).append(test)
@@ -156,12 +160,14 @@ def _findings(tried: Tried, newest: Source) -> Iterator[Finding]:
         yield _finding("old-test-fails", newest, f"{tests[0]}{others}, of {tried.version}: {error}")
 
 
-def _of_service(failure: Failure, version: str) -> Finding:
-    if not failure.kind:
-        return _finding("upgrade-fails", failure.revision, failure.error)
-    name = "stale-plan" if failure.is_stale else "old-version-fails"
-    message = f"{failure.kind} of {failure.table}, as {version} sends it: {failure.error}"
-    return _finding(name, failure.revision, message, failure.sql)
+def _of_service(failures: Sequence[Failure], version: str) -> Finding:
+    first = failures[0]
+    if not first.kind:
+        return _finding("upgrade-fails", first.revision, first.error)
+    name = "stale-plan" if first.is_stale else "old-version-fails"
+    kinds = ", ".join(failure.kind for failure in failures)
+    message = f"{first.table}: {kinds}, as {version} sends it: {first.error}"
+    return _finding(name, first.revision, message, first.sql)
 
 
 def _finding(name: str, source: Source, message: str, sql: str = "") -> Finding:

@@ -8,7 +8,6 @@ sent, one with what failed since; before that it has sent everything once more.
 import asyncio
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -145,7 +144,8 @@ class Worker:
     rows: Mapping[sa.Table, Sequence[Row]]
     rounds: int = 0
     ended: asyncio.Condition = field(default_factory=asyncio.Condition)
-    failures: dict[tuple[str, str, str], Failure] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+    known: set[Failure] = field(default_factory=set)
 
     async def work(self, engine: AsyncEngine) -> None:
         async with engine.connect() as connection:
@@ -153,9 +153,7 @@ class Worker:
             self.requests = [r for r in self.requests if not await self._send(connection, r)]
             while True:
                 for request in self.requests:
-                    for failure in await self._send(connection, request):
-                        key = (failure.table, failure.kind, failure.error)
-                        self.failures.setdefault(key, failure)
+                    self.failures += await self._send(connection, request)
                 async with self.ended:
                     self.rounds += 1
                     self.ended.notify_all()
@@ -180,22 +178,24 @@ class Worker:
             await self.ended.wait_for(lambda: self.rounds >= end)
 
     def take(self) -> list[Failure]:
-        taken, self.failures = list(self.failures.values()), {}
+        """What failed since the last time; once if it always does."""
+        taken = [f for f in dict.fromkeys(self.failures) if f not in self.known]
+        self.known |= {failure for failure in taken if not failure.is_stale}
+        self.failures = []
         return taken
 
 
 def _failure(request: Request, error: Exception) -> Failure:
-    cause = getattr(error, "orig", None) or error
-    said = (str(cause).splitlines() or [""])[0]
-    # SQLAlchemy puts the class of asyncpg's error before its message.
-    named = re.fullmatch(r"<class '[\w.]*?(\w+)'>: (.*)", said)
-    name, message = named.groups() if named else (type(cause).__name__, said)
+    orig = getattr(error, "orig", None) or error
+    # asyncpg's own error, where SQLAlchemy has wrapped it.
+    cause = orig.__cause__ or orig
+    name = type(cause).__name__
     return Failure(
         table=request.table.fullname,
         kind=request.kind,
-        error=f"{name}: {message}",
+        error=f"{name}: {(str(cause).splitlines() or [''])[0]}",
         sql=getattr(error, "statement", "") or "",
-        is_stale="InvalidCachedStatementError" in (name, type(cause).__name__),
+        is_stale=name == "InvalidCachedStatementError",
     )
 
 

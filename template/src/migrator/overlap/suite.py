@@ -1,5 +1,6 @@
 """Runs the tests of the version that is running against the schema to come."""
 
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,10 +60,16 @@ def _run(old: Checkout, empty: Database, schema: Database, *options: str) -> Sui
         if done.returncode not in (PASSED, FAILED) or not results.exists():
             raise ProjectError(f"the tests of {old.commit[:12]} could not run: {last_line(done)}")
         cases = list(ElementTree.parse(results).iter("testcase"))  # noqa: S314  pytest's own
-    failures = {}
+    failures: dict[str, str] = {}
     for case in cases:
         for outcome in (*case.findall("failure"), *case.findall("error")):
-            lines = outcome.get("message", "").strip().splitlines() or ["failed"]
-            failures.setdefault(f"{case.get('classname')}.{case.get('name')}", lines[0])
+            test = f"{case.get('classname')}.{case.get('name')}"
+            failures.setdefault(test, _first_line(outcome.get("message", "")))
     ran = sum(case.find("skipped") is None for case in cases)
     return Suite(ran, failures)
+
+
+def _first_line(message: str) -> str:
+    """Of what pytest says of a failure, what is the same for all that have the same cause."""
+    line = (message.strip().splitlines() or ["failed"])[0]
+    return re.sub(r'^failed on \w+ with "|sqlalchemy\.exc\.\w+: \([\w.]+\) ', "", line)

@@ -9,7 +9,7 @@ import logging
 import random
 import socket
 import traceback
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +110,9 @@ def run_migrations(policy: Policy) -> None:
     migration = context.get_context()
     # The commands pass their work as a function of this name, and nothing else tells them apart.
     command = migration.opts["fn"].__name__
+    if command == "verify":
+        _read_only(migration)
+        return
     if command == "retrieve_migrations":
         _require_head(migration)
     if command not in {"upgrade", "downgrade", "do_stamp"}:
@@ -135,6 +138,15 @@ def run_migrations(policy: Policy) -> None:
 def _run_all() -> None:
     with context.begin_transaction():
         context.run_migrations()
+
+
+def _read_only(migration: MigrationContext) -> None:
+    """Let a command look without a chance to write: Alembic's own way makes a version table."""
+    connection = context.get_bind()
+    connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    look = cast("Callable[[Sequence[str], MigrationContext], object]", migration.opts["fn"])
+    look(migration.get_current_heads(), migration)
+    connection.rollback()
 
 
 # ---- Is there anything to do?

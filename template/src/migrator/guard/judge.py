@@ -106,6 +106,22 @@ def judge(
     )
 
 
+def replay(
+    history: History, configuration: Configuration
+) -> tuple[Schema, list[tuple[Source, Recorded]]]:
+    """The schema that all revisions lead to, as their SQL has it, and what they send for it."""
+    chain = history.up_to(history.heads)
+    heads = {source.revision for source in history.heads}
+    schema, statements = Schema(), []
+    recordings = _recordings(chain, configuration)
+    for (source, grown), recording in zip(_schemas(chain), recordings, strict=True):
+        _Run(source, recording, grown, configuration).go(judging=False)
+        statements += [(source, recorded) for recorded in recording.statements]
+        if source.revision in heads:
+            schema.add(grown)
+    return schema, statements
+
+
 def _recordings(chain: Sequence[Source], configuration: Configuration) -> Iterator[Recording]:
     runnable = [source.file for source in chain if not source.error]
     recordings = record(runnable, configuration.search_path)

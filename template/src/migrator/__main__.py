@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from migrator.backfill import command as backfill
+from migrator import verify
 from migrator.guard import command as guard
 from migrator.overlap import command as overlap
 
@@ -17,6 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     guard.add_parser(commands)
     backfill.add_parser(commands)
     overlap.add_parser(commands)
+    verify.add_parser(commands)
     parsed = parser.parse_args(arguments)
     # What migrations contain is printed on any terminal and into any pipe.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

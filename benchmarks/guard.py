@@ -67,13 +67,15 @@ def main() -> None:
     python = sys.executable
     guard = (python, "-m", "migrator", "guard", "--all", "--format", "json")
     with tempfile.TemporaryDirectory() as temporary:
-        one, hundred, thousand = (project(Path(temporary), size) for size in (1, 100, 1000))
+        sizes = (1, 100, 1000, 2000)
+        one, hundred, thousand, most = (project(Path(temporary), size) for size in sizes)
         alembic = seconds(one, python, "-c", "import alembic.command")
         rows = [
             ("`import alembic.command`", alembic),
             ("guard, 1 revision", seconds(one, *guard)),
             ("guard, 100 revisions", seconds(hundred, *guard, runs=3)),
             ("guard, 1000 revisions", seconds(thousand, *guard, runs=3)),
+            ("guard, 2000 revisions", seconds(most, *guard, runs=3)),
         ]
         newest = str(thousand / "migrations/versions/1000.py")
         rows.append(("guard, the newest of 1000", seconds(thousand, *guard[:4], newest, runs=3)))
@@ -84,8 +86,11 @@ def main() -> None:
     print("|---|---|---|")
     for name, taken in rows:
         print(f"| {name} | {taken:.2f} | {taken / alembic:.1f} |")
-    each = (rows[3][1] - rows[1][1]) / (rows[2][1] - rows[1][1])
-    print(f"\n1000 revisions take {each:.1f} times what 100 take, start-up aside (10: linear).")
+    once, ten, twenty = (taken - rows[1][1] for _, taken in rows[2:5])
+    print(
+        f"\n1000 revisions take {ten / once:.1f} times what 100 take, start-up aside (10: linear), "
+        f"2000 {twenty / once:.1f} times (20)."
+    )
 
 
 def squawk_alone(folder: Path, program: str) -> float:

@@ -1,7 +1,10 @@
 """`python -m migrator guard`: judge revisions without a database."""
 
 import argparse
+import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,7 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
     if mistake := selection.mistake(arguments):
         error(mistake)
     try:
-        found = guard(arguments)
+        with _collector_at_rest():
+            found = guard(arguments)
     except ProjectError as reason:
         print(f"migrator guard: {reason}", file=sys.stderr)
         return FAILED
@@ -69,6 +73,19 @@ def guard(arguments: argparse.Namespace) -> Report:
         second_opinion=second_opinion(configuration.postgresql) if arguments.squawk else None,
     )
     return told(judgement)
+
+
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """Nothing here makes cycles, and to look for some in the syntax trees of a long history takes
+    the longer the more there are."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 # ---- What is told

@@ -84,7 +84,7 @@ class Source:
     def imports(self) -> tuple[Reference, ...]:
         """The full names of all that is imported, wherever and however."""
         found = []
-        for node in ast.walk(self.tree):
+        for node in self._nodes:
             if isinstance(node, ast.Import):
                 found += [Reference(alias.name, node.lineno, False) for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
@@ -112,7 +112,7 @@ class Source:
         return tuple(sorted(found, key=lambda reference: reference.line))
 
     def _aliases(self) -> Iterator[tuple[str, str]]:
-        for node in ast.walk(self.tree):
+        for node in self._nodes:
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     first = alias.name.partition(".")[0]
@@ -185,8 +185,12 @@ class Source:
 
     @cached_property
     def _statements(self) -> tuple[ast.stmt, ...]:
+        return tuple(node for node in self._nodes if isinstance(node, ast.stmt))
+
+    @cached_property
+    def _nodes(self) -> tuple[ast.AST, ...]:
         """The outer before the inner."""
-        return tuple(node for node in ast.walk(self.tree) if isinstance(node, ast.stmt))
+        return tuple(ast.walk(self.tree))
 
 
 def read(file: Path) -> Source:

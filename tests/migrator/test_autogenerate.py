@@ -13,6 +13,12 @@ class Item(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str | None] = mapped_column()
 """
+ENTRIES = """
+class Entry(Base):
+    __tablename__ = "entries"
+    __table_args__ = {"schema": "ours"}
+    id: Mapped[int] = mapped_column(primary_key=True)
+"""
 WITH_INDEX = ITEMS.replace("mapped_column()", "mapped_column(index=True)")
 GENERATE = ("revision", "--autogenerate", "-m", "change")
 
@@ -82,6 +88,24 @@ def test_foreign_tables_of_an_empty_database_are_none_of_ours(items: ModelledHis
     code, printed = items.run(["upgrade", "head"])
 
     assert code == 0, printed
+
+
+@pytest.mark.slow
+def test_a_schema_that_no_model_names_is_left_alone(items: ModelledHistory) -> None:
+    """Beside one that a model does name, where a table of nobody is noticed."""
+    items.sql("CREATE SCHEMA ours; CREATE SCHEMA theirs; CREATE TABLE theirs.things (id int)")
+    items.models(ITEMS + ENTRIES)
+
+    [added] = items.generate("entries")
+
+    assert "entries" in added.read_text()
+    assert "things" not in added.read_text()
+    code, printed = items.run(["upgrade", "head"], ["check"])
+    assert code == 0, printed
+    items.sql("ALTER TABLE theirs.things SET SCHEMA ours")
+    code, printed = items.alembic("check")
+    assert code != 0
+    assert "things" in printed
 
 
 @pytest.mark.slow

@@ -179,12 +179,17 @@ OWN = sorted((ROOT / "template/src/migrations/versions").glob("*.py"))
 @pytest.mark.parametrize("file", OWN, ids=lambda file: file.name)
 def test_the_revisions_of_the_template_are_clean(tmp_path: Path, file: Path) -> None:
     project = GuardProject(tmp_path)
-    copy = project.write(file.stem, file.read_bytes())
+    # The newest version is the one without a name of its own.
+    newest = "postgresql_" not in file.name
+    project.configure(f"[tool.migrator]\npostgresql = {18 if newest else 17}\n")
+    project.write(file.stem, file.read_bytes())
 
-    answer = project.guard(copy)
+    answer = project.guard("--all", "--fail-on", "info")
 
-    assert answer.rules() == []
-    assert answer.report["looked_at"]
+    assert answer.code == 0
+    assert answer.report["findings"] == []
+    assert answer.report["suppressed"] == []
+    assert len(answer.report["looked_at"]) == 1
 
 
 def test_without_a_repository_nothing_was_merged_and_all_is_looked_at(

@@ -128,6 +128,19 @@ def test_a_change_of_the_models_becomes_a_migration(project: Project) -> None:
 
 
 @pytest.mark.slow
+def test_what_a_change_would_break_is_said_when_it_is_written(project: Project) -> None:
+    project.just("migrate-up")
+    project.edit(
+        "src/app/models/user.py", "    full_name:", "    country: Mapped[str]\n    full_name:"
+    )
+
+    done = project.just("migrate-gen", "add country")
+
+    assert "required-column" in done.stdout
+    assert len(project.revisions()) == 2
+
+
+@pytest.mark.slow
 def test_a_bare_project_begins_its_history_with_the_first_model(bare_project: Project) -> None:
     bare_project.just("migrate-up")
     bare_project.just("migrate-check")

@@ -2,11 +2,14 @@
 
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from migrator.guard.record import record
+from migrator.guard.statements import parse
 from tests.conftest import ROOT
 from tests.project import Project
 
@@ -49,6 +52,10 @@ def test_a_recipe_leads_where_it_says(with_rows: Project, title: str) -> None:
 
     follow(project, recipes()[title])
 
+    if title == "Tables that a library brings":
+        for addition in ("roles", "permissions", "oauth_accounts", "passkeys"):
+            [file] = [path for path in project.revisions() if f"add_{addition}" in path.name]
+            assert_only_creates_tables(file)
     project.just("migrate-check")
     project.just("migrate-guard")
     project.uv_run("ruff", "check", "src/app", "src/migrations")
@@ -57,6 +64,19 @@ def test_a_recipe_leads_where_it_says(with_rows: Project, title: str) -> None:
     project.just("migrate-down", "-1" if title == "Drop a column" else EXAMPLE)
     project.just("migrate-up")
     project.just("migrate-check")
+
+
+def assert_only_creates_tables(revision: Path) -> None:
+    """And what belongs to them; nothing is done to another table."""
+    [recording] = record([revision], sys.path)
+    assert not recording.error
+    statements = [found for sent in recording.statements for found in parse(sent.sql)]
+    created = {name for s in statements if s.kind == "CREATE TABLE" for name in s.targets}
+    assert created
+    for statement in statements:
+        assert statement.kind == "CREATE TABLE" or (
+            statement.kind == "CREATE INDEX" and statement.table in created
+        ), statement
 
 
 def follow(project: Project, blocks: list[Block]) -> None:

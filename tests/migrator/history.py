@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 
 from tests.conftest import ROOT
+from tests.migrator.commands import run
 from tests.processes import environment
 
 CONFIGURATION = """
@@ -76,6 +77,10 @@ class History:
     url: str
 
     @property
+    def _url(self) -> str:
+        return self.url.replace("postgresql://", "postgresql+asyncpg://")
+
+    @property
     def _versions(self) -> Path:
         return self.folder / "migrations/versions"
 
@@ -100,13 +105,13 @@ class History:
         (self._versions / f"{revision}.py").unlink()
 
     def start(self, *command: str, **variables: str) -> subprocess.Popen[str]:
-        url = self.url.replace("postgresql://", "postgresql+asyncpg://")
+        """Let a command run in a process of its own that starts from nothing."""
         return subprocess.Popen(
             [sys.executable, "-m", "alembic", *(command or ("upgrade", "head"))],
             cwd=self.folder,
             env=environment(
                 {
-                    "URL": url,
+                    "URL": self._url,
                     "PYTHONPATH": str(ROOT / "template/src"),
                     "COLUMNS": "200",
                     **variables,
@@ -120,9 +125,11 @@ class History:
 
     def alembic(self, *command: str, **variables: str) -> tuple[int, str]:
         """The exit code of an Alembic command (by default `upgrade head`) and what it printed."""
-        process = self.start(*command, **variables)
-        printed, _ = process.communicate(timeout=120)
-        return process.returncode, printed
+        return self.run(command or ("upgrade", "head"), **variables)
+
+    def run(self, *commands: Sequence[str], **variables: str) -> tuple[int, str]:
+        """Run commands one after the other until one fails; its exit code, and what all printed."""
+        return run(self.folder, commands, {"URL": self._url, **variables})
 
     def upgrade(self, **variables: str) -> str:
         code, printed = self.alembic(**variables)

@@ -1,12 +1,8 @@
 """A history whose schema comes from models, with the template's configuration or Alembic's own."""
 
 import ast
-import json
 import re
 import shutil
-import subprocess
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +10,6 @@ import alembic
 
 from tests.migrator.history import History
 from tests.migrator.rows import HEADER, ROOT, SOURCE
-from tests.processes import environment
 
 STOCK = Path(alembic.__file__).parent / "templates/async"
 
@@ -42,14 +37,6 @@ import logging
 
 def configure_logging(level, *_):
     logging.basicConfig(level=level, format="%(message)s")
-"""
-
-# Several commands in one process: most of the time of one goes into imports.
-COMMANDS = """
-import json, sys
-from alembic.config import CommandLine
-for command in json.loads(sys.argv[1]):
-    CommandLine().main(command)
 """
 
 
@@ -80,29 +67,9 @@ class ModelledHistory(History):
         assert code == 0, printed
         return printed
 
-    def run(self, *commands: Sequence[str]) -> tuple[int, str]:
-        """Run commands one after the other until one fails; its exit code, and what all printed."""
-        done = subprocess.run(
-            [sys.executable, "-c", COMMANDS, json.dumps(commands)],
-            cwd=self.folder,
-            env=environment({**self._variables, "COLUMNS": "200"}),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        return done.returncode, done.stdout
-
     def schema(self) -> set[str]:
         """What is in the database, in words that do not depend on the order of its making."""
         return {str(row[0]) for row in self.sql(SCHEMA)}
-
-    @property
-    def _variables(self) -> dict[str, str]:
-        url = self.url.replace("postgresql://", "postgresql+asyncpg://")
-        return {"URL": url, "PYTHONPATH": str(SOURCE)}
 
     def _introduce(self) -> None:
         """A folder like that of a project: an application with models, and its migrations."""
@@ -135,7 +102,7 @@ class ModelledHistory(History):
             env.replace("target_metadata = None", imported)
         )
         ini = (STOCK / "alembic.ini.mako").read_text()
-        url = self._variables["URL"].replace("%", "%%")
+        url = self._url.replace("%", "%%")
         ini = ini.replace("${script_location}", "%(here)s/migrations")
         (self.folder / "alembic.ini").write_text(
             ini.replace("driver://user:pass@localhost/dbname", url)

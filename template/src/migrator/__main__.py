@@ -5,10 +5,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from migrator.backfill import command as backfill
 from migrator import verify
+from migrator.backfill import command as backfill
 from migrator.guard import command as guard
 from migrator.overlap import command as overlap
+from migrator.rehearse import command as rehearse
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -16,8 +17,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m migrator")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     guard.add_parser(commands)
-    backfill.add_parser(commands)
+    rehearse.add_parser(commands)
     overlap.add_parser(commands)
+    backfill.add_parser(commands)
     verify.add_parser(commands)
     parsed = parser.parse_args(arguments)
     # What migrations contain is printed on any terminal and into any pipe.

@@ -20,6 +20,12 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from migrator.project.configuration import Configuration, ProjectError
 
 
+def environment(url: str) -> dict[str, str]:
+    """The settings of a project that make it use a scratch database and no other."""
+    # Passwords of examples are refused elsewhere, and here is nothing to protect.
+    return {"DATABASE_URL": url, "MIGRATION_DATABASE_URL": url, "ENVIRONMENT": "development"}
+
+
 @dataclass(frozen=True)
 class Database:
     """`url` is for SQLAlchemy, with asyncpg."""
@@ -33,9 +39,7 @@ class Database:
     @property
     def environment(self) -> Mapping[str, str]:
         """What makes a program of the project use this database and no other."""
-        url = self.url.render_as_string(hide_password=False)
-        # Passwords of examples are refused elsewhere, and here is nothing to protect.
-        return {"DATABASE_URL": url, "MIGRATION_DATABASE_URL": url, "ENVIRONMENT": "development"}
+        return environment(self.url.render_as_string(hide_password=False))
 
 
 @dataclass(frozen=True)

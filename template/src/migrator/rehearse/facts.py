@@ -114,6 +114,12 @@ def snapshot(connection: Connection) -> Snapshot:
     )
 
 
+def lock_timeout(connection: Connection) -> float:
+    """What the connection began with, in seconds, whatever the migration has set since."""
+    setting = "SELECT reset_val FROM pg_settings WHERE name = 'lock_timeout'"
+    return int(query(connection, setting).scalar_one()) / 1000
+
+
 def facts(before: Snapshot, after: Snapshot, known: Set[int], said: Iterable[str]) -> Facts:
     """What happened between two snapshots of a connection to the `known` tables."""
     here = before.relations

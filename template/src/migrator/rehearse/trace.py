@@ -13,6 +13,7 @@ from typing import Any, cast
 from migrator.project.configuration import Configuration, ProjectError
 from migrator.rehearse.modes import rank
 from migrator.rehearse.outcome import Applied, Statement
+from migrator.scratch import environment
 
 LONGEST_LINE = 50_000_000
 # What is kept of what the migrations print, in characters.
@@ -32,11 +33,15 @@ class Failure:
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """What Alembic did: the revisions that it applied or reverted, in their order, with their
-    statements; those of attempts that failed too."""
+    statements; those of attempts that failed too.
+
+    `lock_timeout` is what the runner connects with, in seconds, where a trace has asked for it.
+    """
 
     statements: tuple[Statement, ...] = ()
     applied: tuple[Applied, ...] = ()
     failure: Failure | None = None
+    lock_timeout: float = 0
 
 
 async def trace(
@@ -120,8 +125,7 @@ def _environment(configuration: Configuration, url: str) -> dict[str, str]:
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(configuration.search_path),
-        "DATABASE_URL": url,
-        "MIGRATION_DATABASE_URL": url,
+        **environment(url),
     }
 
 
@@ -142,6 +146,7 @@ class Collected:
     def __init__(self, each: Callable[[Statement], None] | None = None) -> None:
         self.each = each
         self.ended = False
+        self.lock_timeout = 0.0
         self.failure: Failure | None = None
         self.applied: list[Applied] = []
         self.revision: Applied | None = None
@@ -153,6 +158,9 @@ class Collected:
     def take(self, told: dict[str, Any]) -> None:
         """Take in one line; each kind has a method of its name."""
         getattr(self, f"_{told.pop('event')}")(**told)
+
+    def _connected(self, moment: float, lock_timeout: float) -> None:
+        self.lock_timeout = lock_timeout
 
     def _begun(self, moment: float, revision: str, file: str, message: str, phase: str) -> None:
         self._finish_attempt()
@@ -217,7 +225,10 @@ class Collected:
 
     def run(self) -> Run:
         return Run(
-            statements=tuple(self.statements), applied=tuple(self.applied), failure=self.failure
+            statements=tuple(self.statements),
+            applied=tuple(self.applied),
+            failure=self.failure,
+            lock_timeout=self.lock_timeout,
         )
 
 

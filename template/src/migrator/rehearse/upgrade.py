@@ -38,6 +38,7 @@ from migrator.rehearse.facts import (
     concurrent,
     facts,
     is_telling,
+    lock_timeout,
     snapshot,
     tried,
 )
@@ -249,6 +250,7 @@ class Tracer(Observer):
             before = snapshot(connection)
             if self.known is None:
                 self.known = before.tables
+                self.tell("connected", lock_timeout=lock_timeout(connection))
             found = None
             if not connection.connection.driver_connection.is_in_transaction():  # type: ignore[union-attr]
                 statement = replace(statement, autocommit=True)

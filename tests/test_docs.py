@@ -145,6 +145,12 @@ RUN_ELSEWHERE = {
     "uvx copier update",  # test_update
     "uvx pre-commit install",  # test_the_hooks_before_a_commit_refuse_a_migration_that_blocks
     "uv run alembic …",  # test_live: any password
+    "just up",  # tests/containers, as all that follow
+    "just logs",
+    "just down",
+    "just docker-migrate",
+    "just docker-migrate downgrade -1",
+    "just build",
 }
 NOT_COMMANDS = {"uv run", "uv tool install rust-just"}
 

@@ -255,18 +255,31 @@ def test_every_file_parses(project: Path, answers: Answers) -> None:
 
 
 @every_answer
-def test_the_database_of_ci_and_code_is_the_one_that_was_asked_for(
+def test_the_database_of_ci_compose_and_code_is_the_one_that_was_asked_for(
     project: Path, answers: Answers
 ) -> None:
     images = {
         image
-        for name in CI[answers.ci]
-        for image in re.findall(r"(?<!@)postgres:(\d+)", (project / name).read_text())
+        for name in [*CI[answers.ci], "docker-compose.yml"]
+        for image in re.findall(r"(?<!@)postgres:(\d+)\b", (project / name).read_text())
     }
     told = tomllib.loads((project / "src/app/project.toml").read_text())["postgres_version"]
 
     assert told == answers.postgres_version
-    assert images == (set() if answers.ci == "none" else {str(answers.postgres_version)})
+    assert images == {str(answers.postgres_version)}
+
+
+@every_answer
+def test_the_database_of_compose_keeps_its_data_where_its_image_does(
+    project: Path, answers: Answers
+) -> None:
+    """Since version 18 the folder of the image's volume is one above."""
+    [volume] = yaml.safe_load((project / "docker-compose.yml").read_text())["services"]["db"][
+        "volumes"
+    ]
+
+    folder = "/var/lib/postgresql" if answers.postgres_version >= 18 else "/var/lib/postgresql/data"
+    assert volume == f"db:{folder}"
 
 
 @pytest.mark.parametrize("answers", FEW[:1], ids=lambda answers: answers.folder)

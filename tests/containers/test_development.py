@@ -57,6 +57,7 @@ def test_work_goes_on_in_a_running_stack(project: Project, development: Stack) -
     project.just("migrate-gen", "add teams")
     development("up", "--detach", "--wait")
     assert "teams" in project.sql("SELECT tablename FROM pg_tables")
+    assert "add teams" in project.just("logs", "migrate").stdout
     project.just("docker-migrate", "downgrade", "-1")
     assert "teams" not in project.sql("SELECT tablename FROM pg_tables")
 

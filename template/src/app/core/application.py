@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
-from fastapi.middleware.cors import CORSMiddleware
 
 from app.core.config import Environment, Settings
 from app.core.db.base import Base
@@ -14,10 +13,11 @@ from app.core.db.session import Database
 from app.core.db.tables import create_tables
 from app.core.errors import add_error_handlers
 from app.core.logging import configure_logging
+from app.core.middleware import add_middleware
+from app.core.openapi import ERRORS, add_problems, operation_id
 from app.core.project import PROJECT
 from app.core.readiness import Readiness, needed_revisions
 from app.core.shutdown import announced_shutdown
-from app.core.startup import StartupErrorMiddleware
 
 
 def create_application(
@@ -66,15 +66,13 @@ def create_application(
         description=PROJECT.description,
         version=PROJECT.version,
         lifespan=lifespan,
+        openapi_url="/openapi.json" if settings.DOCS else None,
+        generate_unique_id_function=operation_id,
+        responses=ERRORS,
+        max_body_size=settings.MAX_BODY_SIZE,
     )
     application.include_router(router)
     add_error_handlers(application)
-    application.add_middleware(StartupErrorMiddleware)
-    if settings.CORS_ALLOWED_ORIGINS:
-        application.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.CORS_ALLOWED_ORIGINS,
-            allow_methods=["*"],
-            allow_headers=["*"],
-        )
+    add_middleware(application, settings)
+    add_problems(application)
     return application

@@ -5,7 +5,7 @@ Nothing else in the service reads any of them.
 
 import sys
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -40,6 +40,14 @@ class Environment(StrEnum):
     DEVELOPMENT = "development"
     STAGING = "staging"
     PRODUCTION = "production"
+
+
+def _is_development(known: dict[str, Any]) -> bool:
+    return known.get("ENVIRONMENT") is Environment.DEVELOPMENT
+
+
+def _is_production(known: dict[str, Any]) -> bool:
+    return known.get("ENVIRONMENT") is Environment.PRODUCTION
 
 
 class Settings(BaseSettings):
@@ -83,8 +91,28 @@ class Settings(BaseSettings):
     SHUTDOWN_DELAY: float = Field(default=0, ge=0, le=300)
 
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    LOG_FORMAT: Literal["text", "json"] = "text"
+    # For people in development, for machines elsewhere.
+    LOG_FORMAT: Literal["text", "json"] = Field(
+        default_factory=lambda known: "text" if _is_development(known) else "json"
+    )
+
+    # Processes; in containers, rather more containers.
+    WORKERS: int = Field(default=1, ge=1, le=64)
+    # Addresses or networks of proxies, whose X-Forwarded-For and -Proto are believed.
+    TRUSTED_PROXIES: CommaSeparated = []
+    # How long requests that are under way may take to end when the service stops.
+    SHUTDOWN_TIMEOUT: int = Field(default=20, ge=0, le=3600)
+
+    # Bytes; a larger body is answered with 413.
+    MAX_BODY_SIZE: int = Field(default=1_000_000, ge=0)
+    # How long a request may take, and how many may be under way, before one is answered with 503.
+    REQUEST_TIMEOUT: float = Field(default=60, gt=0, le=3600)
+    MAX_CONCURRENT_REQUESTS: int = Field(default=1000, ge=1)
+    # The names by which the service may be asked for; none: by any.
+    ALLOWED_HOSTS: CommaSeparated = []
     CORS_ALLOWED_ORIGINS: CommaSeparated = []
+    # Serves /docs and /openapi.json; off in production.
+    DOCS: bool = Field(default_factory=lambda known: not _is_production(known))
 
     # Above: the template's, changed by `copier update`.
     # Below: yours, so that an update and an addition
@@ -123,7 +151,12 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        problems = [_in_one_line(details) for details in error.errors(include_url=False)]
+        problems = [
+            _in_one_line(details)
+            for details in error.errors(include_url=False)
+            # It depends on a setting that is wrong itself.
+            if details["type"] != "default_factory_not_called"
+        ]
     except SettingsError as error:
         problems = [str(error)]
     except UnicodeDecodeError:

@@ -1,55 +1,122 @@
-"""How what goes wrong becomes a response."""
+"""What goes wrong becomes an RFC 9457 problem: `application/problem+json`."""
 
-from fastapi import FastAPI, Request, status
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm.exc import StaleDataError
+from starlette.exceptions import HTTPException
 
+from app.core.db.engine import DatabaseUnavailableError
 from app.core.db.session import DatabaseBusyError
+from app.core.headers import SECURITY_HEADERS
 
-# Appendix A of PostgreSQL's manual: foreign_key_violation, unique_violation, exclusion_violation.
-CONFLICTS = {"23503", "23505", "23P01"}
+MEDIA_TYPE = "application/problem+json"
+
+# Appendix A of PostgreSQL's manual. Other violations of integrity are bugs of ours.
+FOREIGN_KEY_VIOLATION, UNIQUE_VIOLATION, EXCLUSION_VIOLATION = "23503", "23505", "23P01"
+CONFLICTS = {
+    FOREIGN_KEY_VIOLATION: "This refers to what is not there, or others refer to it",
+    UNIQUE_VIOLATION: "This is there already",
+    EXCLUSION_VIOLATION: "This overlaps with what is there already",
+}
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with one field: where it is, in words, and as a type for programs."""
+
+    loc: Sequence[str]
+    msg: str
+    type: str
+
+
+class Problem(BaseModel):
+    """RFC 9457; without `type`, a problem has no other meaning than its status.
+
+    `errors` names the fields of a 422, `constraint` what a 409 violates; the `id` of a 500 is in
+    the log.
+    """
+
+    title: str
+    status: int
+    detail: str | None = None
+    errors: Sequence[FieldProblem] | None = None
+    constraint: str | None = None
+    id: str | None = None
+
+
+def problem(
+    status: int,
+    detail: str | None = None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    **members: Any,
+) -> JSONResponse:
+    """Make the response of a problem."""
+    title = HTTPStatus(status).phrase if status in set(HTTPStatus) else "Error"
+    content = Problem(
+        title=title, status=status, detail=None if detail == title else detail, **members
+    )
+    return JSONResponse(
+        content.model_dump(exclude_none=True), status, headers=headers, media_type=MEDIA_TYPE
+    )
+
+
+async def _http(request: Request, error: HTTPException) -> JSONResponse:
+    return problem(error.status_code, str(error.detail), headers=error.headers)
 
 
 async def _bad_input(request: Request, error: RequestValidationError) -> JSONResponse:
     """Name what is wrong and where, without the input: it may be a secret, or no JSON at all."""
-    problems = [
-        {
-            "loc": [str(part).encode(errors="replace").decode() for part in problem["loc"]],
-            "type": problem["type"],
-            "msg": problem["msg"],
-        }
-        for problem in error.errors()
+    errors = [
+        FieldProblem(
+            loc=[str(part).encode(errors="replace").decode() for part in found["loc"]],
+            type=found["type"],
+            msg=found["msg"],
+        )
+        for found in error.errors()
     ]
-    return JSONResponse({"detail": problems}, status.HTTP_422_UNPROCESSABLE_CONTENT)
+    return problem(422, "Some fields are not as they must be", errors=errors)
 
 
 async def _stale(request: Request, error: StaleDataError) -> JSONResponse:
-    return JSONResponse(
-        {"detail": "This was changed or deleted by another request"}, status.HTTP_409_CONFLICT
-    )
+    return problem(409, "This was changed or deleted by another request")
 
 
 async def _conflict(request: Request, error: IntegrityError) -> JSONResponse:
     """What the client sent contradicts what is there; other violations are bugs of ours."""
-    if getattr(error.orig, "sqlstate", None) not in CONFLICTS:
+    detail = CONFLICTS.get(getattr(error.orig, "sqlstate", ""))
+    if detail is None:
         raise error
-    return JSONResponse(
-        {"detail": "This conflicts with what is already there"}, status.HTTP_409_CONFLICT
-    )
+    cause = error.orig and error.orig.__cause__
+    return problem(409, detail, constraint=getattr(cause, "constraint_name", None))
 
 
 async def _busy(request: Request, error: DatabaseBusyError) -> JSONResponse:
-    return JSONResponse(
-        {"detail": "The service is busy, try again"},
-        status.HTTP_503_SERVICE_UNAVAILABLE,
-        headers={"Retry-After": "1"},
-    )
+    return problem(503, "The service is busy, try again", headers={"Retry-After": "1"})
+
+
+async def _unavailable(request: Request, error: DatabaseUnavailableError) -> JSONResponse:
+    return problem(503, "The database does not answer, try again", headers={"Retry-After": "1"})
+
+
+async def _bug(request: Request, error: Exception) -> JSONResponse:
+    """The server logs the error and its traceback, with the same id."""
+    # It is answered outside of all middleware, which would have added these.
+    request_id = request.scope["request_id"]
+    return problem(500, id=request_id, headers={**SECURITY_HEADERS, "x-request-id": request_id})
 
 
 def add_error_handlers(application: FastAPI) -> None:
+    application.exception_handler(HTTPException)(_http)
     application.exception_handler(RequestValidationError)(_bad_input)
     application.exception_handler(IntegrityError)(_conflict)
     application.exception_handler(StaleDataError)(_stale)
     application.exception_handler(DatabaseBusyError)(_busy)
+    application.exception_handler(DatabaseUnavailableError)(_unavailable)
+    application.exception_handler(Exception)(_bug)

@@ -1,36 +1,81 @@
-"""Log lines of the service and of Alembic, for people or for machines."""
+"""Log lines of the service, of uvicorn and of Alembic in one form, for people or for machines."""
 
 import logging
-from typing import Literal
+import sys
+from typing import Literal, TextIO
 
 import structlog
+from structlog.typing import Processor
 
 LogFormat = Literal["text", "json"]
 
+# What all lines get, whether they come from structlog or from the standard library.
+ALWAYS: list[Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+JSON: list[Processor] = [
+    structlog.processors.dict_tracebacks,
+    structlog.processors.EventRenamer("message"),
+    structlog.processors.JSONRenderer(),
+]
+
+
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to what stderr is now, not to what it was: tests put something else in its place."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _: TextIO) -> None:
+        pass
+
+
+_HANDLER = _StderrHandler()
+
 
 def configure_logging(level: str, log_format: LogFormat) -> None:
-    """Send everything from `level` upwards to stderr; uvicorn's loggers keep their own format.
+    """Send everything from `level` upwards to stderr; may be called again with other arguments.
 
-    As `json`, each line is an object with what `extra` gave it as fields of its own.
+    As `json`, each line is an object with what `extra` gave it as fields of its own; as `text`, it
+    is for people, in colours on a terminal.
     """
-    logging.basicConfig(level=level, format="%(levelname)s [%(name)s] %(message)s")
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *ALWAYS,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    text = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
+    _HANDLER.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*ALWAYS, structlog.stdlib.ExtraAdder()],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *(JSON if log_format == "json" else [text]),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.setLevel(level)
+    root.addHandler(_HANDLER)
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)  # lists its plugins
-    if log_format == "json":
-        for handler in logging.getLogger().handlers:
-            handler.setFormatter(_JSON)
+    _take_over_uvicorn()
 
 
-_JSON = structlog.stdlib.ProcessorFormatter(
-    foreign_pre_chain=[
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ],
-    processors=[
-        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-        structlog.processors.dict_tracebacks,
-        structlog.processors.EventRenamer("message"),
-        structlog.processors.JSONRenderer(),
-    ],
-)
+def _take_over_uvicorn() -> None:
+    """Its lines come through ours; those of its access log are ours already, with an id."""
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = name != "uvicorn.access"

@@ -2,11 +2,23 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import event
+from sqlalchemy.engine import Dialect, ExceptionContext
+from sqlalchemy.engine.interfaces import ConnectArgsType, DBAPIConnection
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.core.config import Settings
+
+# Appendix A of PostgreSQL's manual: connection exceptions, too many connections, and a server that
+# shuts down, crashed, starts, or is asked to end the statement.
+UNAVAILABLE = ("08", "53300", "57P01", "57P02", "57P03")
+
+
+class DatabaseUnavailableError(Exception):
+    """The database cannot be reached, or does not answer in time."""
 
 
 class ConnectError(Exception):
@@ -14,8 +26,11 @@ class ConnectError(Exception):
 
 
 def create_engine(settings: Settings) -> AsyncEngine:
-    """Make an engine, without connecting yet; the caller disposes of it."""
-    return create_async_engine(
+    """Make an engine, without connecting yet; the caller disposes of it.
+
+    Whatever then waits for the database in vain raises DatabaseUnavailableError.
+    """
+    engine = create_async_engine(
         settings.DATABASE_URL,
         pool_size=settings.DATABASE_POOL_SIZE,
         # Connections beyond the pool would be opened and closed under load, when it hurts most.
@@ -28,6 +43,33 @@ def create_engine(settings: Settings) -> AsyncEngine:
             "server_settings": {"application_name": "web"},
         },
     )
+    event.listen(engine.sync_engine, "do_connect", _connect)
+    event.listen(engine.sync_engine, "checkout", _discard_closed)
+    event.listen(engine.sync_engine, "handle_error", _tell_unavailable)
+    return engine
+
+
+def _connect(
+    dialect: Dialect, _: object, arguments: ConnectArgsType, parameters: dict[str, Any]
+) -> DBAPIConnection:
+    """As SQLAlchemy does it, which lets errors of the network through as they are."""
+    try:
+        return dialect.connect(*arguments, **parameters)
+    except OSError as error:
+        raise DatabaseUnavailableError(str(error)) from error
+
+
+def _discard_closed(connection: DBAPIConnection, *_: object) -> None:
+    """asyncpg has noticed when the server went away: asking it costs nothing, unlike a ping."""
+    if connection.driver_connection.is_closed():
+        raise InvalidatePoolError
+
+
+def _tell_unavailable(context: ExceptionContext) -> None:
+    error = context.original_exception
+    code = str(getattr(error, "sqlstate", None) or "")
+    if context.is_disconnect or isinstance(error, OSError) or code.startswith(UNAVAILABLE):
+        raise DatabaseUnavailableError(str(error)) from error
 
 
 @asynccontextmanager
@@ -40,7 +82,7 @@ async def connect(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     connection = engine.connect()
     try:
         await connection.start()
-    except (OSError, DBAPIError) as error:
+    except (DatabaseUnavailableError, DBAPIError) as error:
         reason = error.orig if isinstance(error, DBAPIError) else error
         raise ConnectError(f"Cannot connect to {engine.url!r}: {reason}") from error
     try:

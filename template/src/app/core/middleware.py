@@ -1,0 +1,44 @@
+"""What stands around all routes, the outermost first."""
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from app.core.bounds import BoundsMiddleware
+from app.core.config import Settings
+from app.core.headers import SecurityHeadersMiddleware
+from app.core.hosts import HostsMiddleware
+from app.core.requests import RequestLogMiddleware
+from app.core.startup import StartupErrorMiddleware
+
+# They come every second, must be answered when the service is full, and by any name of the host.
+PROBES = ("/health/live", "/health/ready")
+
+
+def add_middleware(application: FastAPI, settings: Settings) -> None:
+    middleware = [
+        Middleware(StartupErrorMiddleware),
+        Middleware(RequestLogMiddleware, quiet=PROBES),
+        Middleware(SecurityHeadersMiddleware),
+        Middleware(
+            BoundsMiddleware,
+            body_size=settings.MAX_BODY_SIZE,
+            concurrency=settings.MAX_CONCURRENT_REQUESTS,
+            timeout=settings.REQUEST_TIMEOUT,
+            unbounded=PROBES,
+        ),
+    ]
+    if settings.ALLOWED_HOSTS:
+        hosts = Middleware(HostsMiddleware, allowed=settings.ALLOWED_HOSTS, unnamed=PROBES)
+        middleware.append(hosts)
+    if settings.CORS_ALLOWED_ORIGINS:
+        middleware.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=settings.CORS_ALLOWED_ORIGINS,
+                allow_methods=["*"],
+                allow_headers=["*"],
+                expose_headers=["X-Request-ID"],
+            )
+        )
+    application.user_middleware += middleware

@@ -1,0 +1,199 @@
+"""Every error is a problem as of RFC 9457, and none tells more than it must."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator
+
+import httpx2
+import pytest
+from fastapi import APIRouter, FastAPI, HTTPException
+from pydantic import BaseModel
+from sqlalchemy import URL, text
+
+from app.core.application import create_application
+from app.core.config import Settings
+from app.core.db.session import SessionDep
+
+router = APIRouter()
+
+
+class Row(BaseModel):
+    number: int
+
+
+@router.post("/rows", status_code=201)
+async def create_row(row: Row, session: SessionDep) -> None:
+    await session.execute(text("INSERT INTO rows VALUES (:number)"), {"number": row.number})
+
+
+@router.get("/forbidden")
+async def refuse() -> None:
+    raise HTTPException(403, "Not for you", headers={"X-Reason": "because"})
+
+
+@router.get("/bug")
+async def fail() -> None:
+    raise RuntimeError("s3cret")
+
+
+@router.get("/slow")
+async def be_slow(session: SessionDep) -> None:
+    await session.execute(text("SELECT pg_sleep(30)"))
+
+
+@router.get("/now")
+async def answer(session: SessionDep) -> None:
+    await session.execute(text("SELECT 1"))
+
+
+def settings(url: URL, **values: object) -> Settings:
+    return Settings.model_validate(
+        {"DATABASE_URL": url, "DATABASE_POOL_SIZE": 2, "MAX_BODY_SIZE": 1000, **values}
+    )
+
+
+async def serve(settings: Settings) -> AsyncIterator[FastAPI]:
+    application = create_application(router, settings)
+    async with application.router.lifespan_context(application):
+        yield application
+
+
+@pytest.fixture
+async def application(empty_database_url: URL) -> AsyncIterator[FastAPI]:
+    async for application in serve(settings(empty_database_url)):
+        async with application.state.engine.begin() as connection:
+            await connection.execute(text("CREATE TABLE rows (number int CONSTRAINT one UNIQUE)"))
+        yield application
+
+
+def client_of(application: FastAPI) -> httpx2.AsyncClient:
+    transport = httpx2.ASGITransport(application, raise_app_exceptions=False)
+    return httpx2.AsyncClient(transport=transport, base_url="http://testserver")
+
+
+@pytest.fixture
+async def client(application: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
+    async with client_of(application) as client:
+        yield client
+
+
+def assert_problem(response: httpx2.Response, status: int) -> dict[str, object]:
+    problem: dict[str, object] = response.json()
+    assert response.status_code == problem["status"] == status
+    assert response.headers["content-type"] == "application/problem+json"
+    assert problem["title"]
+    return problem
+
+
+async def test_what_is_not_there_or_not_allowed(client: httpx2.AsyncClient) -> None:
+    assert_problem(await client.get("/nowhere"), 404)
+    response = await client.put("/rows")
+    assert_problem(response, 405)
+    assert response.headers["allow"] == "POST"
+
+
+async def test_an_exception_of_the_application_keeps_its_words_and_headers(
+    client: httpx2.AsyncClient,
+) -> None:
+    response = await client.get("/forbidden")
+
+    assert assert_problem(response, 403)["detail"] == "Not for you"
+    assert response.headers["x-reason"] == "because"
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_that_is_too_large(client: httpx2.AsyncClient, chunked: bool) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b" " * 100
+
+    content = chunks() if chunked else b" " * 10_000
+    response = await client.post(
+        "/rows", content=content, headers={"content-type": "application/json"}
+    )
+
+    assert_problem(response, 413)
+
+
+@pytest.mark.parametrize("body", [b'{"number": "s3cret"}', b'{"s3cret', b'"s3cret"'])
+async def test_bad_input_names_the_field_and_repeats_nothing(
+    client: httpx2.AsyncClient, body: bytes
+) -> None:
+    response = await client.post(
+        "/rows", content=body, headers={"content-type": "application/json"}
+    )
+
+    assert assert_problem(response, 422)["errors"]
+    assert "s3cret" not in response.text
+
+
+async def test_a_conflict_names_the_constraint(client: httpx2.AsyncClient) -> None:
+    assert (await client.post("/rows", json={"number": 1})).status_code == 201
+
+    assert (
+        assert_problem(await client.post("/rows", json={"number": 1}), 409)["constraint"] == "one"
+    )
+
+
+async def test_a_bug_tells_its_id_and_the_log_the_rest(
+    client: httpx2.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        response = await client.get("/bug")
+
+    problem = assert_problem(response, 500)
+    assert problem.keys() == {"title", "status", "id"}
+    assert problem["id"] == response.headers["x-request-id"]
+    assert str(problem["id"]) in caplog.text
+
+
+async def test_a_statement_that_takes_too_long_is_no_fault_of_the_client(
+    empty_database_url: URL,
+) -> None:
+    async for application in serve(settings(empty_database_url, DATABASE_STATEMENT_TIMEOUT=0.1)):
+        async with client_of(application) as client:
+            response = await client.get("/slow")
+
+    assert_problem(response, 503)
+    assert response.headers["retry-after"]
+
+
+async def test_without_a_database(empty_database_url: URL) -> None:
+    with socket.socket() as taken:  # bound and not listening: connections are refused
+        taken.bind(("127.0.0.1", 0))
+        nowhere = URL.create(
+            "postgresql+asyncpg", host="127.0.0.1", port=taken.getsockname()[1], database="app"
+        )
+        async for application in serve(settings(nowhere)):
+            async with client_of(application) as client:
+                assert_problem(await client.get("/now"), 503)
+
+
+END = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE pid <> pg_backend_pid() AND datname = current_database() AND query ~ :query
+"""
+
+
+async def test_connections_that_the_server_ended_are_replaced_unseen(
+    application: FastAPI, client: httpx2.AsyncClient
+) -> None:
+    await asyncio.gather(*(client.get("/now") for _ in range(2)))
+    async with application.state.engine.connect() as connection:
+        await connection.execute(text(END), {"query": ""})
+
+    responses = [await client.get("/now") for _ in range(4)]
+
+    assert [response.status_code for response in responses] == [200] * 4
+
+
+async def test_a_connection_that_ends_under_a_statement(
+    application: FastAPI, client: httpx2.AsyncClient
+) -> None:
+    request = asyncio.create_task(client.get("/slow"))
+    async with application.state.engine.connect() as connection:
+        while not (await connection.execute(text(END), {"query": "pg_sleep"})).all():
+            await connection.rollback()  # what is seen of others stands still in a transaction
+
+    assert_problem(await request, 503)

@@ -5,7 +5,7 @@ import sys
 from typing import Literal, TextIO
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 LogFormat = Literal["text", "json"]
 
@@ -62,6 +62,7 @@ def configure_logging(level: str, log_format: LogFormat) -> None:
             foreign_pre_chain=[*ALWAYS, structlog.stdlib.ExtraAdder()],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _without_colours,
                 *(JSON if log_format == "json" else [text]),
             ],
         )
@@ -69,8 +70,15 @@ def configure_logging(level: str, log_format: LogFormat) -> None:
     root = logging.getLogger()
     root.setLevel(level)
     root.addHandler(_HANDLER)
-    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)  # lists its plugins
+    for name in ("alembic.runtime.plugins", "watchfiles.main"):  # they list what nobody asked for
+        logging.getLogger(name).setLevel(logging.WARNING)
     _take_over_uvicorn()
+
+
+def _without_colours(_: object, __: str, line: EventDict) -> EventDict:
+    """uvicorn sends some of its messages twice: once with escape sequences in them."""
+    line.pop("color_message", None)
+    return line
 
 
 def _take_over_uvicorn() -> None:

@@ -69,7 +69,6 @@ def create_application(
         openapi_url="/openapi.json" if settings.DOCS else None,
         generate_unique_id_function=operation_id,
         responses=ERRORS,
-        max_body_size=settings.MAX_BODY_SIZE,
     )
     application.include_router(router)
     add_error_handlers(application)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable
 
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.errors import problem
@@ -13,8 +14,10 @@ class BoundsMiddleware:
     """Answers 413 to a body that is too large, and 503 to a request beyond so many at once, or that
     takes too long.
 
+    FastAPI's `max_body_size` answers in plain text, and not as a problem of RFC 9457.
+
     Args:
-        body_size: bytes that a body may be declared to have.
+        body_size: how many bytes a body may have.
         concurrency: how many requests may be under way.
         timeout: seconds until a response must have begun.
         unbounded: paths that are always answered, such as probes: a service at its limit is alive.
@@ -44,16 +47,27 @@ class BoundsMiddleware:
             busy = problem(503, "The service is busy, try again", headers={"Retry-After": "1"})
             await busy(scope, receive, send)
             return
-        # Starlette's own answer to a declared length is no problem as of RFC 9457; a body that turns
-        # out to be too large is an exception, and becomes one.
         if _declared_length(scope) > self.body_size:
             await problem(413)(scope, receive, send)
             return
         self._active += 1
         try:
-            await self._in_time(scope, receive, send)
+            await self._in_time(scope, self._bounded(receive), send)
         finally:
             self._active -= 1
+
+    def _bounded(self, receive: Receive) -> Receive:
+        received = 0
+
+        async def receive_and_count() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.body_size:
+                raise HTTPException(413)
+            return message
+
+        return receive_and_count
 
     async def _in_time(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_and_go_on(message: Message) -> None:

@@ -1,4 +1,4 @@
-"""The service, for an ASGI server: `uvicorn app.main:app`."""
+"""The service, for an ASGI server: `app.main:app`."""
 
 from app import models  # noqa: F401  a broken model must stop the start, not a request
 from app.api.router import router

@@ -9,7 +9,7 @@ from time import monotonic
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.core.config import Settings
-from app.core.db.engine import create_engine
+from app.core.db.engine import DatabaseUnavailableError, create_engine
 from app.core.startup import StartupError
 from migrator.heads import Revisions, missing, read_applied, read_revisions
 
@@ -80,7 +80,7 @@ class Readiness:
         detail: object = ""
         try:
             problem = await self._find_problem()
-        except (OSError, SQLAlchemyError) as error:
+        except (DatabaseUnavailableError, OSError, SQLAlchemyError) as error:
             problem = "The database does not answer"
             detail = f": {getattr(error, 'orig', None) or error!r}"
         if problem != self._known_problem:

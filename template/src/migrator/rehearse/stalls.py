@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from migrator.rehearse import rules
-from migrator.rehearse.findings import finding, place_of
+from migrator.rehearse.findings import Place, finding, place_of
 from migrator.rehearse.modes import ACCESS_EXCLUSIVE, is_strong
 from migrator.rehearse.outcome import Applied, Request, Statement
-from migrator.report import Finding, Rule, count
+from migrator.report import Finding, count
 
 CONTROL = "control"
 READS, WRITES = {"read", "page"}, {"insert", "update"}
@@ -64,16 +64,16 @@ def of_requests(
 def _failed(
     table: str, kind: str, failed: Sequence[Request], culprits: "_Culprits", processes: int
 ) -> Iterator[Finding]:
-    found: dict[tuple[Statement, str], int] = {}
+    found: dict[tuple[Place, str], int] = {}
     for request in failed:
         error = STALE_PLAN if STALE_PLAN in request.error else request.error.splitlines()[0]
-        key = (culprits.of(request).statement, error)
+        key = (place_of(culprits.of(request).statement), error)
         found[key] = found.get(key, 0) + 1
-    for (statement, error), times in found.items():
+    for (place, error), times in found.items():
         is_stale = error == STALE_PLAN and times <= processes
         rule = rules.STALE_PLAN if is_stale else rules.FAILED
         said = count(times, kind.removesuffix("s"))
-        yield _at(rule, statement, table=table, count=said, error=error)
+        yield finding(rule, place, table=table, count=said, error=error)
 
 
 def _stalled(table: str, kind: str, request: Request, culprits: "_Culprits") -> Finding:
@@ -85,11 +85,8 @@ def _stalled(table: str, kind: str, request: Request, culprits: "_Culprits") -> 
     if longest and longest.line != hold.statement.line:
         did += f" and line {longest.line} ran for {longest.seconds:.1f} s"
     seconds = f"{request.seconds:.1f}"
-    return _at(rules.STALLED, hold.statement, table=table, kind=kind, seconds=seconds, holder=did)
-
-
-def _at(rule: Rule, statement: Statement, **fields: str) -> Finding:
-    return finding(rule, place_of(statement), **fields)
+    place = place_of(hold.statement)
+    return finding(rules.STALLED, place, table=table, kind=kind, seconds=seconds, holder=did)
 
 
 class _Culprits:

@@ -35,7 +35,7 @@ async def read_state(connection: AsyncConnection) -> State:
 
 RELATIONS = """
 WITH relations AS (
-    SELECT c.oid, c.*, CASE nspname WHEN 'public' THEN '' ELSE nspname || '.' END || relname AS name
+    SELECT c.*, CASE nspname WHEN 'public' THEN '' ELSE nspname || '.' END || relname AS name
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace
     WHERE nspname <> 'information_schema' AND nspname !~ '^pg_' AND relname <> 'alembic_version'
     AND NOT EXISTS (

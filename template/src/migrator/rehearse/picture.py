@@ -34,8 +34,9 @@ FOLDER = Path(__file__).parent
 WIDTH = 1000  # steps that the time axis is drawn in
 HEIGHT = 64  # of a lane, in pixels
 # What is drawn over all lanes, so that the page stays small with any number of tables.
-MOST_MARKS = 60_000
-MOST_STEPS, MOST_SQL, MOST_BARS = 300, 4000, 100
+MOST_MARKS, MOST_CROSSES = 40_000, 6_000
+MOST_STEPS, MOST_BARS = 300, 100
+MOST_SQL, MOST_SQL_OF_ALL = 4000, 400_000  # characters
 FEW_TABLES = 6  # are all shown, of more those that nobody noticed are folded
 # Slower than this, people notice (Nielsen, Usability Engineering, chapter 5).
 NOTICED = 0.1
@@ -64,10 +65,9 @@ def page(rehearsal: Rehearsal, findings: Sequence[Finding] = ()) -> str:
         findings=findings,
         modes=MODES,
         noticed=NOTICED,
-        most_sql=MOST_SQL,
         words=wording,
     )
-    return html
+    return html.lstrip()
 
 
 def _hash(text: str) -> str:
@@ -90,6 +90,7 @@ class Row:
     number: int
     step: Step
     waiting: Waiting
+    noticed: bool
     span: Span | None
     held: list[Span]
     running: list[Span]
@@ -135,13 +136,13 @@ class Picture:
     bands: list[Band]
     charts: list[Chart]
     calm_charts: list[Chart]
-    seconds: float
     ticks: list[tuple[float, str]]
     lines: list[Line]
     lock_timeout: Line
     noise: Line | None
     height: int
     width: int
+    most_sql: int
     left_out: int
 
     @property
@@ -194,7 +195,6 @@ def _picture(rehearsal: Rehearsal) -> Picture:
         ),
         charts=charts[:shown],
         calm_charts=charts[shown:],
-        seconds=axes.end - axes.begin,
         ticks=_ticks(axes),
         lines=[
             Line(y=axes.y(seconds), label=wording.duration(seconds))
@@ -210,6 +210,7 @@ def _picture(rehearsal: Rehearsal) -> Picture:
         else None,
         height=HEIGHT,
         width=WIDTH,
+        most_sql=min(MOST_SQL, MOST_SQL_OF_ALL // max(len(longest), 1)),
         left_out=len(numbered) - len(longest),
     )
 
@@ -275,6 +276,7 @@ def _row(number: int, step: Step, axes: Axes) -> Row:
         number=number,
         step=step,
         waiting=wording.waiting(step),
+        noticed=any(run.released - run.started > NOTICED for run in runs),
         span=axes.span(runs[0].started, max(run.released for run in runs)) if runs else None,
         held=_merged(((run.ended, run.released) for run in runs), axes) if step.blocking else [],
         running=_merged(((run.started, run.ended) for run in runs), axes),
@@ -307,23 +309,26 @@ def _charts(requests: Iterable[Request], summarized: Sequence[Table], axes: Axes
         if request.kind != CONTROL:
             by_lane[request.table, request.kind in READS].append(request)
     lanes = 2 * max(len(summarized), 1)
-    marks = min(WIDTH, MOST_MARKS // lanes)
+    marks = min(WIDTH, max(MOST_MARKS // lanes, 1))
+    crosses = min(MOST_BARS, max(MOST_CROSSES // lanes, 1))
     return [
         Chart(
             number=number,
             table=table,
             lanes=[
-                _lane("reads", table.reads, by_lane[table.name, True], axes, marks),
-                _lane("writes", table.writes, by_lane[table.name, False], axes, marks),
+                _lane("reads", table.reads, by_lane[table.name, True], axes, marks, crosses),
+                _lane("writes", table.writes, by_lane[table.name, False], axes, marks, crosses),
             ],
         )
         for number, table in enumerate(summarized, 1)
     ]
 
 
-def _lane(kind: str, latency: Latency, requests: Iterable[Request], axes: Axes, marks: int) -> Lane:
+def _lane(
+    kind: str, latency: Latency, requests: Iterable[Request], axes: Axes, marks: int, crosses: int
+) -> Lane:
     """At each moment, the longest that a request took which was under way then."""
-    grain = math.ceil(WIDTH / max(marks, 1))
+    grain = math.ceil(WIDTH / marks)
     slowest = [0.0] * math.ceil(WIDTH / grain)
     failed: dict[int, float] = {}
     for request in requests:
@@ -332,7 +337,7 @@ def _lane(kind: str, latency: Latency, requests: Iterable[Request], axes: Axes, 
         for bucket in range(max(first, 0), min(last + 1, len(slowest))):
             slowest[bucket] = max(slowest[bucket], request.seconds)
         if request.error and 0 <= last < len(slowest):
-            place = last * grain * MOST_BARS // WIDTH
+            place = last * grain * crosses // WIDTH
             failed[place] = max(failed.get(place, 0), request.seconds)
     return Lane(
         kind=kind,
@@ -340,7 +345,7 @@ def _lane(kind: str, latency: Latency, requests: Iterable[Request], axes: Axes, 
         calm=_area([s if s <= NOTICED else 0 for s in slowest], grain, axes),
         stalled=_area([s if s > NOTICED else 0 for s in slowest], grain, axes),
         failed=[
-            (round((place + 0.5) * 100 / MOST_BARS, 2), axes.y(seconds))
+            (round((place + 0.5) * 100 / crosses, 2), axes.y(seconds))
             for place, seconds in sorted(failed.items())
         ],
     )

@@ -45,7 +45,7 @@ def progress(console: Console, total: int) -> Iterator[Callable[[str], None]]:
 
         def begin(stage: str) -> None:
             nonlocal began
-            bars.update(task, description=_line(stage), completed=began)
+            bars.update(task, description=_line(stage).plain, completed=began)
             began += 1
 
         yield begin

@@ -61,7 +61,8 @@ def _does(statement: Statement) -> str:
     if statement.changes:
         change = statement.changes[0]
         return VERBS[change.verb].format(table=change.table) if change.verb in VERBS else ""
-    words = KINDS.get(statement.kind, "").format(target=target, table=statement.table)
+    words = KINDS.get(statement.kind, "") if target else ""
+    words = words.format(target=target, table=statement.table)
     concurrent = words and "CONCURRENTLY" in statement.flags
     return f"{words} while others work" if concurrent else words
 
@@ -82,8 +83,11 @@ def _capital(words: str) -> str:
 
 def short(sql: str, most: int = 100) -> str:
     """In one line, cut where it is too long."""
-    line = " ".join(sql.split())
-    return line if len(line) <= most else f"{line[: most - 3]}..."
+    return cut(" ".join(sql.split()), most)
+
+
+def cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def waiting(step: Step) -> Waiting:

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from migrator.rehearse.locks import MODES, strongest
+from migrator.rehearse.locks import strongest
+from migrator.rehearse.modes import from_catalogue
 
-MODE_NAMES = {f"{m.name.title().replace(' ', '')}Lock": m.name for m in MODES}
 STATE = """
 SELECT c.relname, c.relfilenode::bigint, coalesce(s.seq_tup_read, 0), l.mode
 FROM pg_class AS c
@@ -107,7 +107,7 @@ def _difference(before: Rows, after: Rows) -> dict[str, Any]:
 
 
 def _locks(rows: Rows) -> Mapping[str, str]:
-    each = [{name: MODE_NAMES[mode]} for name, _, _, mode in rows if mode]
+    each = [{name: from_catalogue(mode)} for name, _, _, mode in rows if mode]
     return {table: mode.name for table, mode in strongest(*each).items()}
 
 

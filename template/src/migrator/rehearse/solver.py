@@ -13,9 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.rehearse.catalogue import Check, Table, mentioned, quoted
 
-# What is tried at once, and how many ways are mixed in the end.
-COMBINATIONS = 4000
+# What is tried at once, how many ways are mixed in the end, and rows at which they begin anew.
+COMBINATIONS = 2000
 MIXED = 50
+SAMPLED = 30
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ async def solve(
     """
     samples = sorted({n for n in (1, 2, 3, 4, 5, 6, 10, 37, 100, 1000, count // 2) if n <= count})
     samples = sorted({*samples, count, count + 1})
-    solver = _Solver(connection, table, samples, unique)
+    solver = _Solver(connection, table, samples, count, unique)
     filtered = [
         await solver.filtered(source, [c for c in conditions if _only(table, c, source)])
         for source in sources
@@ -121,6 +122,7 @@ class _Solver:
     connection: AsyncConnection
     table: Table
     samples: Sequence[int]
+    count: int
     unique: set[str]
 
     async def filtered(self, source: Source, conditions: Sequence[Check]) -> Source:
@@ -128,7 +130,8 @@ class _Solver:
         if not conditions and not any(self.table.by_name[c].type.checks for c in source.columns):
             return source
         passing = await self._passing([source], conditions)
-        full = [o for o, numbers in passing.items() if len(numbers) == len(self.samples)]
+        most = len(self._samples([source]))
+        full = [o for o, numbers in passing.items() if len(numbers) == most]
         options = [source.options[number] for [number] in full]
         if not options:
             options = self._frozen([source], passing)
@@ -153,7 +156,8 @@ class _Solver:
             )
         tried = [replace(source, options=_spread(source.options, most)) for source in sources]
         passing = await self._passing(tried, conditions)
-        full = [o for o, numbers in passing.items() if len(numbers) == len(self.samples)]
+        every = len(self._samples(tried))
+        full = [o for o, numbers in passing.items() if len(numbers) == every]
         if not full:
             options = self._frozen(tried, passing)
             if not options:
@@ -257,9 +261,10 @@ class _Solver:
     ) -> dict[tuple[int, ...], list[int]]:
         """For each combination of options that some samples pass: the numbers of these."""
         await self._define(_columns(sources), conditions)
-        sound = [await self._sound(source) for source in sources]
+        samples = self._samples(sources)
+        sound = [await self._sound(source, samples) for source in sources]
         tables = " JOIN ".join(
-            f"({self._options_as_table(source, numbers)}) AS s{place}"
+            f"({self._options_as_table(source, numbers, samples)}) AS s{place}"
             + (" USING (n)" if place else "")
             for place, (source, numbers) in enumerate(zip(sources, sound, strict=True))
         )
@@ -276,15 +281,15 @@ class _Solver:
         every = product(*(range(len(source.options)) for source in sources))
         return {choice: passing[choice] for choice in every if choice in passing}
 
-    async def _sound(self, source: Source) -> list[int]:
+    async def _sound(self, source: Source, samples: Sequence[int]) -> list[int]:
         """The options that can be computed at all."""
         every = range(len(source.options))
-        if await self._can_run(self._options_as_table(source, every)):
+        if await self._can_run(self._options_as_table(source, every, samples)):
             return list(every)
         return [
             number
             for number in every
-            if await self._can_run(self._options_as_table(source, [number]))
+            if await self._can_run(self._options_as_table(source, [number], samples))
         ]
 
     async def _can_run(self, query: str) -> bool:
@@ -295,17 +300,24 @@ class _Solver:
             return False
         return True
 
-    def _options_as_table(self, source: Source, numbers: Iterable[int]) -> str:
+    def _samples(self, sources: Sequence[Source]) -> list[int]:
+        """Numbers of rows that are tried: some, and those at which options begin anew."""
+        ends = {option.distinct for source in sources for option in source.options}
+        around = {end - by for end in ends if end for by in (0, 1) if by < end <= self.count}
+        return sorted({*self.samples, *sorted(around)[:SAMPLED]})
+
+    def _options_as_table(
+        self, source: Source, numbers: Iterable[int], samples: Sequence[int]
+    ) -> str:
         """Of a number of a sample (n), of an option (o), and their values as text (v)."""
         rows = [
             f"({number}, ARRAY[{', '.join(f'CAST({sql} AS text)' for sql in option.at(at))}])"
             for number in numbers
             if (option := source.options[number]) and (at := index("number.n", option.distinct))
         ] or ["(-1, ARRAY[NULL])"]
-        samples = ", ".join(map(str, self.samples))
         return (
             f"SELECT number.n, choice.o, choice.v"  # noqa: S608
-            f" FROM unnest(ARRAY[{samples}]::bigint[]) AS number(n)"
+            f" FROM unnest(ARRAY{samples}::bigint[]) AS number(n)"
             f" CROSS JOIN LATERAL (VALUES {', '.join(rows)}) AS choice(o, v)"
         )
 

@@ -331,14 +331,15 @@ class Recorder:
     """Requests in bounded memory: of too many, every second is dropped, evenly over time; the
     longest of each kind and the first with each error stay."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = KEPT) -> None:
+        self.most = most
         self.requests: list[tuple[str, str, float, float, str]] = []
         self.sent: Counter[tuple[str, str]] = Counter()
 
     def add(self, table: str, kind: str, started: float, seconds: float, error: str) -> None:
         self.sent[table, kind] += 1
         self.requests.append((table, kind, started, seconds, error))
-        if len(self.requests) > KEPT:
+        if len(self.requests) > self.most:
             self._thin()
 
     def _thin(self) -> None:

@@ -5,6 +5,7 @@ write; so it may run against production at any time, as the user of the service.
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -233,7 +234,7 @@ class _Places:
     def of(self, name: str) -> tuple[Source, int]:
         """The last statement that names it, or else the newest revision."""
         for source, recorded in reversed(self.statements):
-            if name in recorded.sql and recorded.lines:
+            if recorded.lines and re.search(rf"\b{re.escape(name)}\b", recorded.sql):
                 return source, recorded.lines[0]
         return self.newest
 

@@ -1,0 +1,222 @@
+"""The version that is running, on the schema of a branch: what passes, and what is caught."""
+
+import json
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.processes import environment, git, run, until
+from tests.project import Project, one_line
+
+pytestmark = pytest.mark.slow
+
+REVISION = '''
+"""{name}"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "{name}"
+down_revision = "{before}"
+
+
+def upgrade() -> None:
+    {code}
+
+
+def downgrade() -> None:
+    pass
+'''
+
+
+@pytest.fixture(scope="module")
+def service(installed: Callable[..., Project]) -> Project:
+    """What is on the main branch, and runs."""
+    return installed("billing-api")
+
+
+@pytest.fixture
+def branch(service: Project) -> Iterator[Project]:
+    """A branch of it."""
+    start = git("rev-parse", "HEAD", cwd=service.path).strip()
+    git("update-ref", "refs/remotes/origin/main", start, cwd=service.path)
+    yield service
+    git("reset", "--quiet", "--hard", start, cwd=service.path)
+    service.restore()
+
+
+def merge(project: Project) -> None:
+    """Let what is changed be on the main branch, and run."""
+    git("add", "--all", cwd=project.path)
+    git("commit", "--quiet", "--message", "merged", cwd=project.path)
+    git("update-ref", "refs/remotes/origin/main", "HEAD", cwd=project.path)
+
+
+def add(project: Project, **revisions: str) -> None:
+    """Add revisions with these names and this code to the end of the history."""
+    before = "000000000001"
+    for name, code in revisions.items():
+        text = REVISION.format(name=name, before=before, code=code)
+        project.write(f"src/migrations/versions/20260202_{name}.py", text)
+        before = name
+
+
+def overlap(project: Project, server: str, *options: str) -> subprocess.CompletedProcess[str]:
+    command = ("python", "-m", "migrator", "overlap", "--server", server, *options)
+    return project.uv_run(*command, check=False)
+
+
+def found(project: Project, server: str, *base: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The whole report, and its findings."""
+    done = overlap(project, server, "--format", "json", *base)
+    assert done.returncode in (0, 1), done.stderr
+    report = json.loads(done.stdout)
+    findings: list[dict[str, Any]] = report["findings"]
+    assert done.returncode == bool(findings)
+    return report, findings
+
+
+def databases(server: str) -> set[str]:
+    with psycopg.connect(server) as connection:
+        rows = connection.execute("SELECT datname FROM pg_database").fetchall()
+    return {str(name) for (name,) in rows}
+
+
+def worktrees(project: Project) -> int:
+    return len(git("worktree", "list", cwd=project.path).splitlines())
+
+
+def test_an_additive_change_passes_and_nothing_is_left(branch: Project, server: str) -> None:
+    before = databases(server)
+    add(
+        branch,
+        column='op.add_column("users", sa.Column("nickname", sa.Text()))',
+        table='op.create_table("teams", sa.Column("id", sa.Integer(), primary_key=True))',
+        index='op.create_index("ix_posts_title", "posts", ["title"])',
+    )
+
+    report, findings = found(branch, server, "origin/main")
+
+    assert findings == []
+    assert report["tests"] > 0
+    assert report["untried_tables"] == []
+    assert databases(server) == before
+    assert worktrees(branch) == 1
+
+
+def test_changes_that_break_the_running_version_are_caught_at_their_revisions(
+    branch: Project, server: str
+) -> None:
+    add(
+        branch,
+        renamed='op.alter_column("users", "full_name", new_column_name="name")',
+        undefaulted='op.alter_column("posts", "status", server_default=None)',
+        narrowed='op.alter_column("posts", "title", type_=sa.String(150))',
+        widened='op.alter_column("posts", "title", type_=sa.Text())',
+    )
+
+    report, findings = found(branch, server)
+
+    caught = {(finding["rule"], finding["revision"]) for finding in findings}
+    assert caught == {
+        ("old-version-fails", "renamed"),
+        ("old-version-fails", "undefaulted"),
+        ("old-version-fails", "narrowed"),
+        ("stale-plan", "narrowed"),
+        ("stale-plan", "widened"),
+        ("old-test-fails", "widened"),  # the newest: tests see what all of them made
+    }
+    assert any("full_name" in error for error in report["failed_tests"].values())
+    for finding in findings:
+        assert Path(finding["file"]).name == f"20260202_{finding['revision']}.py"
+        assert finding["sql"] or finding["rule"] == "old-test-fails"
+
+
+def test_a_column_that_new_rows_need_is_caught_by_requests_and_by_tests(
+    branch: Project, server: str
+) -> None:
+    branch.write("tests/test_broken.py", "def test_broken() -> None:\n    assert not 1\n")
+    merge(branch)
+    add(
+        branch,
+        required="op.execute(\"ALTER TABLE users ADD code text NOT NULL DEFAULT '',"
+        ' ALTER code DROP DEFAULT")',
+        impossible='op.add_column("posts", sa.Column("slug", sa.Text(), nullable=False))',
+    )
+
+    report, findings = found(branch, server)
+
+    caught = {(finding["rule"], finding["revision"]) for finding in findings}
+    assert caught == {
+        ("old-version-fails", "required"),
+        ("upgrade-fails", "impossible"),
+        ("old-test-fails", "impossible"),
+    }
+    assert any("code" in error for error in report["failed_tests"].values())
+    # It fails without the upgrade too.
+    assert "tests.test_broken.test_broken" not in report["failed_tests"]
+
+
+def test_tests_that_cannot_be_given_a_schema_are_said_not_to_run(
+    branch: Project, server: str
+) -> None:
+    branch.edit("tests/conftest.py", "TEST_DATABASE_TEMPLATE", "OF_ANOTHER_NAME")
+    merge(branch)
+    add(branch, column='op.add_column("users", sa.Column("nickname", sa.Text()))')
+
+    done = overlap(branch, server)
+
+    assert done.returncode == 0
+    assert "TEST_DATABASE_TEMPLATE" in done.stdout
+
+
+def test_without_new_revisions_nothing_is_tried(branch: Project) -> None:
+    done = overlap(branch, "postgresql://nobody@nowhere.invalid/none")
+
+    assert done.returncode == 0
+    assert "Nothing to try" in done.stdout
+
+
+def test_it_cleans_up_when_it_is_ended(branch: Project, server: str) -> None:
+    before = databases(server)
+    add(branch, column='op.add_column("users", sa.Column("nickname", sa.Text()))')
+    process = subprocess.Popen(
+        [".venv/bin/python", "-m", "migrator", "overlap", "--server", server],
+        cwd=branch.path,
+        env=environment({}),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until(lambda: databases(server) - before)
+
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(60) == 130
+    assert databases(server) == before
+    assert worktrees(branch) == 1
+
+
+def test_what_it_cannot_do_is_one_sentence(branch: Project, server: str, tmp_path: Path) -> None:
+    add(branch, column='op.add_column("users", sa.Column("nickname", sa.Text()))')
+
+    unknown = overlap(branch, server, "no-such-branch")
+    nowhere = overlap(branch, "postgresql://nobody@127.0.0.1:1/none")
+    git("clone", "--quiet", "--depth", "1", f"file://{branch.path}", str(tmp_path), cwd=tmp_path)
+    shutil.rmtree(tmp_path / ".git")
+    python = str(branch.path / ".venv/bin/python")
+    command = [python, "-m", "migrator", "overlap", "--server", server]
+    without = run(*command, cwd=tmp_path, check=False)
+
+    for done, word in [
+        (unknown, "no-such-branch"),
+        (nowhere, "127.0.0.1"),
+        (without, "no git repository"),
+    ]:
+        assert done.returncode == 3
+        assert word in one_line(done.stderr)

@@ -126,8 +126,9 @@ def change(
 def locking(backfill: Backfill, table: Table, batch: Batch, *, wait: bool = False) -> Statement:
     """Lock the rows of a batch; change them too, where SQL says how.
 
-    The limit is true anyway: it tells the planner to follow the key, of which it may think that an
-    interval is half of the table. The lock lets others insert rows that refer to these.
+    A batch costs the same wherever it is, though the planner may think that an interval of keys is
+    one row or half of the table: the limit, which is true anyway, makes it follow the key, and `IS
+    TRUE` keeps it from a join. The lock lets others insert rows that refer to these.
     """
     interval, parameters = _interval(table, batch)
     by_sql = isinstance(backfill.change, str)
@@ -143,7 +144,8 @@ def locking(backfill: Backfill, table: Table, batch: Batch, *, wait: bool = Fals
     return Statement(
         f"WITH backfill_locked AS MATERIALIZED ({lock}),"  # noqa: S608
         f" backfill_changed AS (UPDATE {table.name} SET {backfill.change}"
-        f" WHERE ({table.columns}) IN (SELECT {table.columns} FROM backfill_locked)"
+        f" WHERE {interval}"
+        f" AND (({table.columns}) IN (SELECT {table.columns} FROM backfill_locked)) IS TRUE"
         f" RETURNING ({backfill.where}) AS again)"
         " SELECT (SELECT count(*) FROM backfill_locked), count(*),"
         " count(*) FILTER (WHERE again) FROM backfill_changed",

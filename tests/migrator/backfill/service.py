@@ -60,7 +60,9 @@ class Service:
         folder.mkdir(exist_ok=True)
         (folder / f"{name}.py").write_text(FILE.format(code=code))
 
-    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, stderr: int = subprocess.PIPE, **variables: str
+    ) -> subprocess.Popen[str]:
         url = self.history.url.replace("postgresql://", "postgresql+asyncpg://")
         return subprocess.Popen(
             [sys.executable, "-m", "migrator", "backfill", *arguments],
@@ -68,12 +70,12 @@ class Service:
             env=environment({"URL": url, "PYTHONPATH": str(ROOT / "template/src"), **variables}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             text=True,
         )
 
     def backfill(self, *arguments: str, **variables: str) -> Answer:
-        process = self.start(*arguments, **variables)
+        process = self.start(*arguments, stderr=subprocess.PIPE, **variables)
         printed, errors = process.communicate(timeout=120)
         assert "Traceback" not in errors, errors
         return Answer(process.returncode, printed, errors)

@@ -25,6 +25,7 @@ def test_every_row_that_needs_it_is_changed_once(service: Service) -> None:
     assert service.sql("SELECT count(*) FROM items WHERE name = 'own'") == [(250,)]
 
 
+@pytest.mark.slow
 def test_a_second_run_finds_nothing_to_do(service: Service) -> None:
     service.items(100)
     service.write()
@@ -36,6 +37,7 @@ def test_a_second_run_finds_nothing_to_do(service: Service) -> None:
     assert service.sql("SELECT DISTINCT touched FROM items") == [(1,)]
 
 
+@pytest.mark.slow
 def test_a_function_changes_what_sql_cannot_say(service: Service) -> None:
     service.items(250)
     service.write(
@@ -59,6 +61,7 @@ backfill = Backfill("items", change, where="name IS NULL")
     assert service.sql("SELECT DISTINCT touched FROM items") == [(1,)]
 
 
+@pytest.mark.slow
 def test_rows_that_others_hold_are_done_at_the_end(service: Service) -> None:
     service.items(1000)
     service.write()
@@ -74,6 +77,7 @@ def test_rows_that_others_hold_are_done_at_the_end(service: Service) -> None:
     assert service.sql("SELECT DISTINCT touched FROM items") == [(1,)]
 
 
+@pytest.mark.slow
 def test_a_row_that_refers_to_one_can_be_inserted_meanwhile(service: Service) -> None:
     service.items(10)
     service.sql("CREATE TABLE parts (item int REFERENCES items)")
@@ -115,6 +119,7 @@ def test_a_second_process_says_who_does_it(service: Service) -> None:
     assert service.nameless() == 10
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_change_each_row_once(service: Service) -> None:
     service.items(20_000)
     service.write()
@@ -149,6 +154,7 @@ def test_a_run_that_was_killed_goes_on_where_it_stopped(service: Service) -> Non
     assert service.progress() == (1000, 1100, True)
 
 
+@pytest.mark.slow
 def test_what_is_written_differently_begins_anew(service: Service) -> None:
     service.items(1000)
     service.write()
@@ -164,6 +170,7 @@ def test_what_is_written_differently_begins_anew(service: Service) -> None:
     assert service.progress() == (1000, 9, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "said"),
     [
@@ -195,6 +202,7 @@ def test_what_cannot_be_done_is_one_line_and_changes_nothing(
     assert service.sql("SELECT DISTINCT touched, seen FROM items") == [(0, 0)]
 
 
+@pytest.mark.slow
 def test_a_name_that_is_not_there_is_told_with_those_that_are(service: Service) -> None:
     service.write("fill_names")
     service.write("lower_emails")
@@ -206,6 +214,7 @@ def test_a_name_that_is_not_there_is_told_with_those_that_are(service: Service) 
     assert service.backfill().printed.split() == ["fill_names", "lower_emails"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["--batch-size=0", "--max-lag=-1", "--pause=x", "--no"])
 def test_wrong_usage_is_told_before_anything_is_connected_to(service: Service, option: str) -> None:
     service.write()
@@ -213,6 +222,7 @@ def test_wrong_usage_is_told_before_anything_is_connected_to(service: Service, o
     assert service.backfill("fill", option, URL="postgresql+asyncpg://nobody@/nowhere").code == 2
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_is_one_line(service: Service) -> None:
     service.write()
 

@@ -64,7 +64,7 @@ def standby(history: History) -> Iterator[Standby]:
         sockets = psycopg.conninfo.conninfo_to_dict(history.url)["host"]
         Path(str(sockets)).chmod(0o711)
     copy = ["-d", history.url, "-D", data, "-R", "--checkpoint=fast"]
-    subprocess.run([binaries / "pg_basebackup", *copy], check=True, **options)
+    subprocess.run([binaries / "pg_basebackup", *map(str, copy)], check=True, **options)
     server = subprocess.Popen(
         [binaries / "postgres", "-D", data, "-h", "", "-k", folder],
         stdout=subprocess.DEVNULL,

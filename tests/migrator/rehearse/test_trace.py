@@ -3,12 +3,14 @@
 import asyncio
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from migrator.project.configuration import ProjectError
+from migrator.project.configuration import ProjectError, load
 from migrator.rehearse.outcome import Statement
-from migrator.rehearse.trace import Run, trace
-from tests.migrator.rehearse.project import Rehearsed, Tracing
+from migrator.rehearse.trace import Run, trace, watch
+from tests.migrator.modelled import CONFIG, ModelledHistory
+from tests.migrator.rehearse.project import Rehearsed, Tracing, database
 
 ADD_COLUMN = 'op.add_column("acct", sa.Column("x", sa.Text()))'
 
@@ -168,6 +170,7 @@ def test_what_the_runner_asks_is_no_statement_of_a_revision(tracing: Tracing) ->
 # ---- With a process of its own
 
 
+@pytest.mark.slow
 def test_watching_tells_the_times_and_sends_nothing(project: Rehearsed) -> None:
     create = 'op.execute("CREATE TEMP TABLE w ON COMMIT DROP AS SELECT 1")'
     project.add("watched", f'print("noise")\n{create}', "start")
@@ -183,6 +186,46 @@ def test_watching_tells_the_times_and_sends_nothing(project: Rehearsed) -> None:
     assert [done.revision for done in reverted.applied] == ["watched"]
 
 
+@pytest.mark.slow
+def test_a_revision_that_is_in_the_way_of_somebody_is_tried_again(
+    project: Rehearsed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCK_TIMEOUT", "0.2")
+    project.add("patient", "op.execute('SELECT 1')\nop.execute('LOCK acct')", "start")
+    with psycopg.connect(project.url) as other:
+        other.execute("LOCK acct")
+
+        def let_go(statement: Statement) -> None:
+            if statement.error:
+                other.rollback()
+
+        run = asyncio.run(watch(project.configuration, project.asyncpg, "patient", each=let_go))
+
+    [applied] = run.applied
+    assert applied.attempts == 2
+    assert [s.sql for s in run.statements] == ["SELECT 1", "LOCK acct"] * 2
+    assert "LockNotAvailable" in run.statements[1].error
+    assert run.statements[3].error == ""
+    assert project.trace("start", "downgrade").failure is None
+
+
+@pytest.mark.slow
+def test_the_env_of_the_template_is_used_as_it_is(server: str, tmp_path: Path) -> None:
+    with database(server, "modelled") as url:
+        history = ModelledHistory(tmp_path, url)
+        history.models("")
+        settings = tmp_path / "app/core/config.py"
+        settings.write_text(CONFIG.replace('"URL"', '"DATABASE_URL"'))
+        revision = history.add('op.create_table("n", sa.Column("id", sa.BigInteger))')
+        asyncpg = url.replace("postgresql://", "postgresql+asyncpg://")
+
+        run = asyncio.run(trace(load(tmp_path, frozenset()), asyncpg, "head"))
+
+    assert [done.revision for done in run.applied] == [revision]
+    assert "CREATE TABLE" in run.statements[0].sql
+
+
+@pytest.mark.slow
 def test_a_project_that_cannot_run_says_why(project: Rehearsed) -> None:
     with pytest.raises(ProjectError, match="Cannot connect"):
         asyncio.run(
@@ -192,6 +235,7 @@ def test_a_project_that_cannot_run_says_why(project: Rehearsed) -> None:
         project.trace("nonsense")
 
 
+@pytest.mark.slow
 def test_a_migration_that_ends_its_process_has_failed(project: Rehearsed) -> None:
     project.add("suicide", "import os\nop.execute('SELECT 1')\nos._exit(7)", "start")
 
@@ -202,6 +246,7 @@ def test_a_migration_that_ends_its_process_has_failed(project: Rehearsed) -> Non
     assert [statement.sql for statement in run.statements] == ["SELECT 1"]
 
 
+@pytest.mark.slow
 def test_a_migration_that_does_not_end_is_ended(project: Rehearsed) -> None:
     project.add("endless", 'op.execute("SELECT pg_sleep(60)")', "start")
 

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
 DOCKERFILE = ROOT / "template/Dockerfile"
 # CloudNativePG's own, whose schemas are in no package: only their references are tested here.
 WITHOUT_SCHEMA = {"Cluster", "ObjectStore", "Pooler", "ScheduledBackup"}
+SETTINGS = ROOT / "template/src/app/core/config.py"
 
 
 def dockerfile(pattern: str) -> str:
@@ -185,7 +186,9 @@ def test_a_pooler_that_stops_has_time_for_its_transactions(everything: Manifests
 def test_a_stop_has_time_for_the_proxies_and_then_for_the_requests(production: Manifests) -> None:
     pod = production.templates()["deployment/web"]["spec"]
     announced = production.container("deployment/web")["lifecycle"]["preStop"]["sleep"]["seconds"]
-    requests = int(dockerfile(r'--timeout-graceful-shutdown", "(\d+)"'))
+    found = re.search(r"SHUTDOWN_TIMEOUT: int = Field\(default=(\d+)", SETTINGS.read_text("utf-8"))
+    assert found
+    requests = int(found[1])
     assert pod["terminationGracePeriodSeconds"] > announced + requests
 
 

@@ -4,23 +4,25 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-from migrator import verify
-from migrator.backfill import command as backfill
-from migrator.guard import command as guard
-from migrator.overlap import command as overlap
-from migrator.rehearse import command as rehearse
+COMMANDS = {
+    "guard": "migrator.guard.command",
+    "rehearse": "migrator.rehearse.command",
+    "overlap": "migrator.overlap.command",
+    "backfill": "migrator.backfill.command",
+    "verify": "migrator.verify",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code, 3 where it could not run."""
     parser = argparse.ArgumentParser(prog="python -m migrator")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    guard.add_parser(commands)
-    rehearse.add_parser(commands)
-    overlap.add_parser(commands)
-    backfill.add_parser(commands)
-    verify.add_parser(commands)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    # The others are not imported: that would take longer than most of what they do.
+    for name in [name for name in COMMANDS if name in arguments[:1]] or COMMANDS:
+        import_module(COMMANDS[name]).add_parser(commands)
     parsed = parser.parse_args(arguments)
     # What migrations contain is printed on any terminal and into any pipe.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

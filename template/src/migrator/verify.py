@@ -22,11 +22,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Row, text
 from sqlalchemy.exc import DBAPIError
 
-import migrator.guard.rules  # noqa: F401  registers them
-from migrator import output
+from migrator import output, rules
 from migrator.guard.judge import replay
 from migrator.guard.record import Recorded
-from migrator.guard.rule import RULES
 from migrator.guard.schema import Schema
 from migrator.guard.statements import Name
 from migrator.project.configuration import Configuration, ProjectError, load
@@ -90,7 +88,7 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Look at the database, print what was found, and return the exit code."""
     try:
-        found = verify(load(Path.cwd(), frozenset(RULES)))
+        found = verify(load(Path.cwd(), rules.NAMES))
     except (ProjectError, DBAPIError) as error:
         reason = error.orig if isinstance(error, DBAPIError) else error
         print(f"migrator verify: {reason}", file=sys.stderr)

@@ -106,4 +106,3 @@ def test_a_real_rehearsal_has_its_numbers_in_it(rehearsal: Rehearsal) -> None:
                 assert f"{latency.requests:,}" in words
                 assert duration(latency.p99) in words
                 assert duration(latency.longest) in words
-        assert rehearsal.verdict in words

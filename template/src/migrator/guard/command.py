@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from migrator import output, report
+from migrator import output, report, rules
 from migrator.guard.judge import Finding, Judgement, filled, judge
 from migrator.guard.rule import RULES, Rule
 from migrator.guard.squawk import second_opinion
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def guard(arguments: argparse.Namespace) -> Report:
     """Judge what the arguments name."""
-    configuration = load(Path.cwd(), frozenset(RULES))
+    configuration = load(Path.cwd(), rules.NAMES)
     selected = selection.select(configuration, arguments)
     judgement = judge(
         selected.history,

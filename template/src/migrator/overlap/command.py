@@ -9,9 +9,7 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 
-import migrator.guard.rules  # noqa: F401  registers them
-from migrator import output, scratch
-from migrator.guard.rule import RULES
+from migrator import output, rules, scratch
 from migrator.overlap.checkout import Checkout, checkout, last_line
 from migrator.overlap.checkout import run as program
 from migrator.overlap.rules import OVERLAP_RULES
@@ -56,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     # To be ended by CI is as good a reason to clean up as Ctrl-C is.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        configuration = load(Path.cwd(), frozenset(RULES))
+        configuration = load(Path.cwd(), rules.NAMES)
         found = overlap(configuration, arguments.base, arguments.server)
     except ProjectError as reason:
         print(f"migrator overlap: {reason}", file=sys.stderr)

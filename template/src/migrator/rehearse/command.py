@@ -10,11 +10,9 @@ from typing import Any
 
 from rich.console import Console
 
-import migrator.guard.rules  # noqa: F401  registers them
-from migrator import output
+from migrator import output, rules
 from migrator.guard.command import told
 from migrator.guard.judge import judge
-from migrator.guard.rule import RULES as GUARD_RULES
 from migrator.project import selection
 from migrator.project.configuration import Configuration, ProjectError, load
 from migrator.project.source import Source
@@ -88,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     if mistake := selection.mistake(arguments) or _missing(arguments.seed, arguments.dump):
         arguments.parser.error(mistake)
     try:
-        configuration = load(Path.cwd(), frozenset(GUARD_RULES) | frozenset(RULES))
+        configuration = load(Path.cwd(), rules.NAMES)
         chosen = selection.select(configuration, arguments)
         if not chosen.sources:
             verdict = "Nothing to rehearse: the base branch has all revisions (--all tries them)."

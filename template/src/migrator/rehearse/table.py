@@ -53,7 +53,7 @@ def progress(console: Console, total: int) -> Iterator[Callable[[str], None]]:
 
 
 def show(rehearsal: Rehearsal, console: Console) -> None:
-    """Print what each statement did, what each table's requests took, and the verdict."""
+    """Print what each statement did, and what the requests of each table took."""
     touching = [step for step in steps(rehearsal) if not wording.is_setting(step)]
     wide = console.is_terminal and console.width >= WIDE
     (_show_tables if wide else _show_lines)(touching, tables(rehearsal), console)
@@ -65,7 +65,6 @@ def show(rehearsal: Rehearsal, console: Console) -> None:
             "less than that says nothing.",
             "dim",
         )
-    _print(console, rehearsal.verdict, "bold")
 
 
 def _print(console: Console, line: str, style: str = "") -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import migrator.guard.rules  # noqa: F401  registers them
 from migrator.guard.rule import RULES
 from tests.conftest import ROOT
 from tests.migrator.guard.project import GuardProject

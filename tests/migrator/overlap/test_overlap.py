@@ -145,8 +145,8 @@ def test_a_column_that_new_rows_need_is_caught_by_requests_and_by_tests(
     merge(branch)
     add(
         branch,
-        required="op.execute(\"ALTER TABLE users ADD code text NOT NULL DEFAULT '',"
-        ' ALTER code DROP DEFAULT")',
+        required='op.add_column("users", sa.Column("code", sa.Text(), server_default="",'
+        ' nullable=False)); op.alter_column("users", "code", server_default=None)',
         impossible='op.add_column("posts", sa.Column("slug", sa.Text(), nullable=False))',
     )
 

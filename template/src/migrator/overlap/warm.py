@@ -42,10 +42,9 @@ class Failure:
 
 @dataclass(frozen=True)
 class Warm:
-    """`applied` says whether the upgrade reached its end, `untried` which tables had no rows."""
+    """`untried` are the tables without rows, for which hardly anything was sent."""
 
     failures: tuple[Failure, ...]
-    applied: bool
     untried: tuple[str, ...]
 
 
@@ -69,7 +68,7 @@ def upgrade_under_service(
                 failures.append(Failure(revision=revision, error=error))
                 break
             failures += [Failure(revision=revision, **found) for found in service.ask()]
-    return Warm(tuple(failures), not any(not failure.kind for failure in failures), untried)
+    return Warm(tuple(failures), untried)
 
 
 def upgrade(root: Path, database: Database, revision: str) -> str:

@@ -151,8 +151,10 @@ class _Work:
         until, seen, held = None, 0, None
         while batch := self._retrying(partial(self._batch, until, again=True)):
             try:
-                while self._row(batch):
-                    pass
+                # Not for ever, where rows that need it come as fast as they are changed.
+                for _ in range(max(batch.rows, 1)):
+                    if not self._row(batch):
+                        break
             except DBAPIError as error:
                 if not in_the_way(error):
                     raise

@@ -16,7 +16,7 @@ RUN apt-get update -qq \
 USER slipway
 WORKDIR /slipway
 COPY --chown=slipway:slipway pyproject.toml ./
-RUN --mount=type=cache,target=/var/cache/uv,uid=10001,gid=10001 uv sync
+RUN --mount=type=cache,target=/var/cache/uv,uid=10001,gid=10001 uv sync --compile-bytecode
 COPY --chown=slipway:slipway . .
 ENTRYPOINT ["uv", "run", "just", "test"]
 

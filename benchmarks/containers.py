@@ -1,4 +1,4 @@
-"""What the images cost: `uv run python -m benchmarks.containers [--runs 2]`.
+"""What the images cost: `uv run python -m benchmarks.containers > benchmarks/containers.md`.
 
 The `web` image of a default project beside a minimal one, which installs the same versions of the
 same packages with pip and runs the same code. Times differ between machines and hours; what counts
@@ -7,6 +7,7 @@ is the comparison within one run. Each is the best of several.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from uuid import uuid4
@@ -29,6 +31,15 @@ RUN pip install --no-cache-dir --requirement requirements.txt
 COPY . .
 RUN pip install --no-cache-dir --no-deps --editable .
 CMD ["uvicorn", "app.main:app", "--host", "0.0.0.0"]
+"""
+
+
+TITLE = """\
+# What the images cost
+
+Printed by `uv run python -m benchmarks.containers`, never written by hand: the `web` image of a \
+default project, beside a single-stage image that installs the same versions of the same packages \
+with pip and runs the same code, as root. {date}, {cores} cores with a load of {load:.0f}.
 """
 
 
@@ -52,6 +63,9 @@ def main() -> None:
         ours, minimal = (_measure(project, runs) for project in projects)
     base = json.loads(_run("docker", "image", "inspect", BASE))[0]
 
+    print(
+        TITLE.format(date=datetime.now(UTC).date(), cores=os.cpu_count(), load=os.getloadavg()[1])
+    )
     print("| | web | minimal |")
     print("|---|--:|--:|")
     for name, cell in ROWS.items():

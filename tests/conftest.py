@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import copier
+import hypothesis
 import pytest
 
 from tests.processes import git
@@ -14,6 +15,10 @@ from tests.project import Project
 ROOT = Path(__file__).parents[1]
 
 Render = Callable[..., Path]
+
+# Two busy cores may take any time over one example.
+hypothesis.settings.register_profile("slipway", deadline=None)
+hypothesis.settings.load_profile("slipway")
 
 
 @pytest.fixture(scope="session")

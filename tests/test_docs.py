@@ -127,7 +127,13 @@ PROJECT_COMMANDS: dict[str, list[str]] = {
     'just migrate-gen "add teams"': ["just", "migrate-gen", "add teams"],
     'just migrate-gen-unsafe "message"': ["just", "migrate-gen-unsafe", "message"],
     'just migrate-new "message"': ["just", "migrate-new", "message"],
+    "just migrate-rehearse": ["just", "migrate-rehearse", "--rows", "100"],
+    "just migrate-rehearse --html rehearsal.html": [
+        *("just", "migrate-rehearse", "--rows", "100", "--html", "rehearsal.html"),
+    ],
+    "just migrate-overlap": ["just", "migrate-overlap"],
     "uv run devdb alembic …": ["devdb", "alembic", "upgrade", "head"],
+    "just migrate-verify": ["just", "migrate-verify"],
     "just migrate-down": ["just", "migrate-down"],
     "just migrate-down REVISION": ["just", "migrate-down", "000000000001"],
     "just migrate-down base": ["just", "migrate-down", "base"],
@@ -145,6 +151,9 @@ RUN_ELSEWHERE = {
     "uvx copier update",  # test_update
     "uvx pre-commit install",  # test_the_hooks_before_a_commit_refuse_a_migration_that_blocks
     "uv run alembic …",  # test_live: any password
+    "just backfill NAME",  # test_recipes, as all that follow
+    "just backfill NAME --dry-run",
+    "just backfill NAME [--dry-run]",
     "just up",  # tests/containers, as all that follow
     "just logs",
     "just down",

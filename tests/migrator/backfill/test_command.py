@@ -249,8 +249,8 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(service: Service) ->
     assert any("Index" in line for line in found["plan"])
     assert service.sql("SELECT * FROM items ORDER BY id") == before
     assert service.progress() is None
+    assert "4,000" in service.backfill("fill", "--dry-run").printed
     # What it shows is what psql takes.
     [boundary, batch] = found["statements"]
     assert service.sql(boundary) == [(1000, "1000")]
     assert service.sql(batch) == [(1000, 1000, 0)]
-    assert "4,000" in service.backfill("fill", "--dry-run").printed

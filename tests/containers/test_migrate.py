@@ -32,7 +32,7 @@ def downgrade() -> None:
 
 def complaints(printed: str) -> list[str]:
     """What is printed beside the log of what is done."""
-    return [line for line in printed.splitlines() if not line.startswith("INFO ")]
+    return [line for line in printed.splitlines() if not line.startswith('{"level": "info"')]
 
 
 def tables(database: Postgres, url: str) -> set[str]:

@@ -14,7 +14,6 @@ ALWAYS: list[Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
 JSON: list[Processor] = [
     structlog.processors.dict_tracebacks,
@@ -44,10 +43,15 @@ def configure_logging(level: str, log_format: LogFormat) -> None:
     As `json`, each line is an object with what `extra` gave it as fields of its own; as `text`, it
     is for people, in colours on a terminal.
     """
+    is_json = log_format == "json"
+    always: list[Processor] = [
+        *ALWAYS,
+        structlog.processors.TimeStamper(fmt="iso" if is_json else "%H:%M:%S", utc=is_json),
+    ]
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *ALWAYS,
+            *always,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         wrapper_class=structlog.stdlib.BoundLogger,
@@ -59,11 +63,11 @@ def configure_logging(level: str, log_format: LogFormat) -> None:
     )
     _HANDLER.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*ALWAYS, structlog.stdlib.ExtraAdder()],
+            foreign_pre_chain=[*always, structlog.stdlib.ExtraAdder()],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _without_colours,
-                *(JSON if log_format == "json" else [text]),
+                *(JSON if is_json else [text]),
             ],
         )
     )

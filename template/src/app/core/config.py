@@ -7,7 +7,14 @@ import sys
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    HttpUrl,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -19,6 +26,7 @@ from pydantic_settings import (
 from sqlalchemy import URL
 
 from app.core.db.url import parse_database_url
+from app.core.project import PROJECT
 from app.core.secret_files import SecretFilesSource
 
 
@@ -114,6 +122,15 @@ class Settings(BaseSettings):
     # Serves /docs and /openapi.json; off in production.
     DOCS: bool = Field(default_factory=lambda known: not _is_production(known))
 
+    # The collector that traces and metrics are sent to, by OTLP over HTTP; none: nothing is.
+    # OpenTelemetry's other variables, such as OTEL_TRACES_SAMPLER, are read by its SDK alone.
+    OTEL_EXPORTER_OTLP_ENDPOINT: HttpUrl | None = None
+    # What the collector wants to see, such as api-key=…; separated by commas.
+    OTEL_EXPORTER_OTLP_HEADERS: SecretStr = SecretStr("")
+    OTEL_SERVICE_NAME: str = PROJECT.slug
+    # Serves /metrics to Prometheus; whatever faces the internet should not pass it on.
+    METRICS: bool = False
+
     # Above: the template's, changed by `copier update`.
     # Below: yours, so that an update and an addition
     # never touch the same lines.
@@ -143,6 +160,15 @@ class Settings(BaseSettings):
     def _refuse_tables_on_start_in_production(self) -> Self:
         if self.CREATE_TABLES_ON_START and self.ENVIRONMENT is Environment.PRODUCTION:
             raise ValueError("CREATE_TABLES_ON_START must be off in production: run the migrations")
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_metrics_of_one_worker_in_many(self) -> Self:
+        if self.METRICS and self.WORKERS > 1:
+            raise ValueError(
+                "METRICS would tell of one of WORKERS only: run one worker and more containers, "
+                "or send metrics to OTEL_EXPORTER_OTLP_ENDPOINT"
+            )
         return self
 
 

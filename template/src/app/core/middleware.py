@@ -11,25 +11,27 @@ from app.core.hosts import HostsMiddleware
 from app.core.requests import RequestLogMiddleware
 from app.core.startup import StartupErrorMiddleware
 
-# They come every second, must be answered when the service is full, and by any name of the host.
 PROBES = ("/health/live", "/health/ready")
+METRICS = "/metrics"
+# They come every second, must be answered when the service is full, and by any name of the host.
+MONITORING = (*PROBES, METRICS)
 
 
 def add_middleware(application: FastAPI, settings: Settings) -> None:
     middleware = [
         Middleware(StartupErrorMiddleware),
-        Middleware(RequestLogMiddleware, quiet=PROBES),
+        Middleware(RequestLogMiddleware, quiet=MONITORING),
         Middleware(SecurityHeadersMiddleware),
         Middleware(
             BoundsMiddleware,
             body_size=settings.MAX_BODY_SIZE,
             concurrency=settings.MAX_CONCURRENT_REQUESTS,
             timeout=settings.REQUEST_TIMEOUT,
-            unbounded=PROBES,
+            unbounded=MONITORING,
         ),
     ]
     if settings.ALLOWED_HOSTS:
-        hosts = Middleware(HostsMiddleware, allowed=settings.ALLOWED_HOSTS, unnamed=PROBES)
+        hosts = Middleware(HostsMiddleware, allowed=settings.ALLOWED_HOSTS, unnamed=MONITORING)
         middleware.append(hosts)
     if settings.CORS_ALLOWED_ORIGINS:
         middleware.append(

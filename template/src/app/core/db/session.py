@@ -17,7 +17,7 @@ class Database:
     """Gives out sessions: at most `pool_size` at once, in the order in which they were asked for.
 
     The pool's own queue is not fair and starves some of its waiters under load, so nobody is let
-    in who would have to queue there.
+    in who would have to queue there. `waiting` tells how many queue here.
     """
 
     def __init__(
@@ -31,6 +31,7 @@ class Database:
         self._sessions = async_sessionmaker(bind, expire_on_commit=False, **session_options)
         self._places = asyncio.Semaphore(pool_size)
         self._timeout = pool_timeout
+        self.waiting = 0
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
@@ -39,11 +40,14 @@ class Database:
         Raises:
             DatabaseBusyError: no session came free within `pool_timeout` seconds.
         """
+        self.waiting += 1
         try:
             async with asyncio.timeout(self._timeout):
                 await self._places.acquire()
         except TimeoutError:
             raise DatabaseBusyError from None
+        finally:
+            self.waiting -= 1
         try:
             async with self._sessions.begin() as session:
                 yield session

@@ -27,6 +27,10 @@ async def create_row(row: Row, session: SessionDep) -> None:
     await session.execute(text("INSERT INTO rows VALUES (:number)"), {"number": row.number})
 
 
+@router.delete("/rows")
+async def delete_rows() -> None: ...
+
+
 @router.get("/forbidden")
 async def refuse() -> None:
     raise HTTPException(403, "Not for you", headers={"X-Reason": "because"})
@@ -90,7 +94,7 @@ async def test_what_is_not_there_or_not_allowed(client: httpx2.AsyncClient) -> N
     assert_problem(await client.get("/nowhere"), 404)
     response = await client.put("/rows")
     assert_problem(response, 405)
-    assert response.headers["allow"] == "POST"
+    assert response.headers["allow"] == "DELETE, POST"
 
 
 async def test_an_exception_of_the_application_keeps_its_words_and_headers(

@@ -5,6 +5,11 @@ from typing import Any
 
 import httpx2
 import pytest
+from fastapi import APIRouter
+
+from app.core.application import create_application
+from app.core.config import Settings
+from app.core.startup import StartupError
 
 METHODS = {"get", "put", "post", "delete", "patch"}
 
@@ -33,3 +38,17 @@ async def test_every_operation_tells_what_an_error_looks_like(document: dict[str
             [(media_type, content)] = operation["responses"][status]["content"].items()
             assert media_type == "application/problem+json"
             assert content["schema"]["$ref"].rpartition("/")[2] in document["components"]["schemas"]
+
+
+async def test_two_operations_of_one_name_are_refused_in_one_sentence(settings: Settings) -> None:
+    router = APIRouter()
+    for path in ("/users", "/teams"):
+
+        @router.get(path)
+        async def list_all() -> None: ...
+
+    application = create_application(router, settings)
+
+    with pytest.raises(StartupError, match=r"GET /users and GET /teams .*'list_all'"):
+        async with application.router.lifespan_context(application):
+            pass

@@ -16,7 +16,7 @@ from app.core.docs import add_docs
 from app.core.errors import add_error_handlers
 from app.core.logging import configure_logging
 from app.core.middleware import METRICS, MONITORING, add_middleware
-from app.core.openapi import ERRORS, add_problems, operation_id
+from app.core.openapi import ERRORS, add_problems, check_operation_ids, operation_id
 from app.core.project import PROJECT
 from app.core.readiness import Readiness, needed_revisions
 from app.core.shutdown import announced_shutdown
@@ -43,6 +43,7 @@ def create_application(
 
     @asynccontextmanager
     async def lifespan(application: FastAPI) -> AsyncIterator[None]:
+        check_operation_ids(application)
         async with AsyncExitStack() as stack:
             engine = create_engine(settings)
             stack.push_async_callback(engine.dispose)

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm.exc import StaleDataError
@@ -15,6 +16,7 @@ from starlette.exceptions import HTTPException
 from app.core.db.engine import DatabaseUnavailableError
 from app.core.db.session import DatabaseBusyError
 from app.core.headers import SECURITY_HEADERS
+from app.core.requests import route_template
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -68,7 +70,19 @@ def problem(
 
 
 async def _http(request: Request, error: HTTPException) -> JSONResponse:
-    return problem(error.status_code, str(error.detail), headers=error.headers)
+    headers = error.headers
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {**(headers or {}), "Allow": ", ".join(_methods(request))}
+    return problem(error.status_code, str(error.detail), headers=headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """All methods of the path that was asked for: the route that refuses knows its own only."""
+    path = route_template(request.scope)
+    contexts = iter_route_contexts(request.app.routes)
+    return sorted(
+        {m for route in contexts if route.path_format == path for m in route.methods or ()}
+    )
 
 
 async def _bad_input(request: Request, error: RequestValidationError) -> JSONResponse:

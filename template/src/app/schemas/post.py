@@ -1,7 +1,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from pydantic import MISSING
+from pydantic import MISSING, Field
 
 from app.models.post import PostStatus
 from app.schemas.base import Body, Line, Schema
@@ -9,8 +9,8 @@ from app.schemas.base import Body, Line, Schema
 
 class PostCreate(Schema):
     author_id: UUID
-    title: Line
-    body: Body
+    title: Line = Field(examples=["On looms"])
+    body: Body = Field(examples=["They weave patterns from cards."])
     status: PostStatus = PostStatus.DRAFT
 
 

@@ -2,7 +2,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import MISSING, AfterValidator, EmailStr
+from pydantic import MISSING, AfterValidator, EmailStr, Field
 
 from app.schemas.base import Line, Schema
 
@@ -11,8 +11,8 @@ Email = Annotated[EmailStr, AfterValidator(str.lower)]
 
 
 class UserCreate(Schema):
-    email: Email
-    full_name: Line
+    email: Email = Field(examples=["ada@lovelace.org"])
+    full_name: Line = Field(examples=["Ada Lovelace"])
 
 
 class UserUpdate(Schema):

@@ -32,7 +32,8 @@ def python(image: str, code: str) -> str:
 
 def installed_in(image: str) -> dict[str, str]:
     """The distributions in an image, with their versions."""
-    return dict(json.loads(python(image, INSTALLED)))
+    installed = json.loads(python(image, INSTALLED))
+    return {name.lower().replace("_", "-"): version for name, version in installed}
 
 
 def names(requirements: list[str]) -> set[str]:

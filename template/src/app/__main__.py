@@ -6,6 +6,7 @@ import uvicorn
 
 from app.core.config import load_settings
 from app.core.logging import configure_logging
+from app.core.protocol import BoundedHttpProtocol
 
 
 def main() -> None:
@@ -23,6 +24,7 @@ def main() -> None:
         reload=arguments.reload,
         reload_dirs="src/app" if arguments.reload else None,
         workers=settings.WORKERS,
+        http=BoundedHttpProtocol,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -85,6 +85,17 @@ async def test_null_is_not_a_value(client: httpx2.AsyncClient) -> None:
     assert response.status_code == 422
 
 
+@pytest.mark.parametrize("value", [0, "yes"])
+async def test_what_only_resembles_a_boolean_is_none(
+    client: httpx2.AsyncClient, value: object
+) -> None:
+    user = await create(client)
+
+    response = await client.patch(f"{URL}/{user['id']}", json={"is_active": value})
+
+    assert response.status_code == 422
+
+
 async def test_a_deleted_user_is_gone(client: httpx2.AsyncClient) -> None:
     user = await create(client)
 

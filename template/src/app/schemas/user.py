@@ -2,7 +2,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import MISSING, AfterValidator, EmailStr, Field
+from pydantic import MISSING, AfterValidator, EmailStr, Field, StrictBool
 
 from app.schemas.base import Line, Schema
 
@@ -20,7 +20,7 @@ class UserUpdate(Schema):
 
     email: Email | MISSING = MISSING
     full_name: Line | MISSING = MISSING
-    is_active: bool | MISSING = MISSING
+    is_active: StrictBool | MISSING = MISSING
 
 
 class UserRead(Schema):

@@ -13,7 +13,7 @@ from starlette.responses import Response
 # What the page needs besides its one inline script, which has the nonce.
 POLICY = (
     "default-src 'none'; connect-src 'self'; img-src 'self' data:; "
-    "script-src 'self' 'nonce-{nonce}'; style-src 'self' 'unsafe-inline'; "
+    "script-src 'self' 'nonce-{nonce}'; style-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 

@@ -1,7 +1,7 @@
 """Traces and metrics by OpenTelemetry: of requests, as FastAPI makes them, of statements, and of
 the pool.
 
-Imported only where settings ask for it: the SDK takes as long to import as the service itself.
+Imported only where settings ask for it, so that it costs nothing where they do not.
 """
 
 import asyncio

@@ -49,6 +49,12 @@ async def break_statement(body: Note, session: SessionDep) -> None:
     )
 
 
+@router.get("/odd/{number}")
+async def execute_odd_statements(number: int, session: SessionDep) -> None:
+    for statement in ("", f"/*{number}*/ SELECT 1", "select(1)"):
+        await session.execute(text(statement))
+
+
 released = asyncio.Event()
 
 
@@ -275,6 +281,16 @@ async def test_prometheus_reads_requests_statements_and_pool(settings: Settings)
     assert pool(samples) == {"max": 3, "used": 0, "idle": 1, "pending": 0}
     assert SECRET not in str(samples)
     assert "/metrics" not in document["paths"]
+
+
+async def test_odd_statements_make_no_metrics_of_their_own(settings: Settings) -> None:
+    async with served(settings, METRICS=True) as client:
+        for number in range(3):
+            assert (await client.get(f"/odd/{number}")).status_code == 200
+        samples = await scrape(client)
+
+    operations = {sample.labels.get("db_operation_name") for sample in samples} - {None}
+    assert {"OTHER", "SELECT"} <= operations <= {"OTHER", "SELECT", "SHOW"}
 
 
 async def test_prometheus_sees_a_pool_that_is_used_up(settings: Settings) -> None:

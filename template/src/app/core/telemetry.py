@@ -5,6 +5,7 @@ Imported only where settings ask for it, so that it costs nothing where they do 
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from time import perf_counter
@@ -34,6 +35,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.core.config import Settings
 from app.core.db.session import Database
 from app.core.project import PROJECT
+
+# Not that of a comment, which may be another one for each request.
+FIRST_WORD = re.compile(r"\s*([A-Za-z]+)")
 
 Execute = Callable[[DBAPICursor, str, Any, ExecutionContext], Literal[True]]
 
@@ -153,7 +157,8 @@ class _Statements:
 
     @contextmanager
     def _observed(self, statement: str) -> Iterator[None]:
-        operation = statement.split(maxsplit=1)[0].upper()
+        word = FIRST_WORD.match(statement)
+        operation = word[1].upper() if word else "OTHER"
         attributes = {"db.system.name": "postgresql", "db.operation.name": operation}
         started = perf_counter()
         with self._tracer.start_as_current_span(

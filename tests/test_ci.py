@@ -1,5 +1,6 @@
 """The CI workflows of a project: their commands, run against a server as CI's is."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,3 +85,88 @@ def test_ci_would_notice_models_that_have_no_migration(render: Render) -> None:
             done = run("sh", "-c", command, cwd=project, check=False, variables=variables)
 
     assert done.returncode
+
+
+# ---- What cannot run here: each file is what its reader expects
+
+SCHEMAS = [
+    ("github", ".github/workflows/ci.yml", "github-workflows"),
+    ("github", ".github/workflows/security.yml", "github-workflows"),
+    ("github", ".github/workflows/release.yml", "github-workflows"),
+    ("github", ".github/dependabot.yml", "dependabot"),
+    ("gitlab", ".gitlab-ci.yml", "gitlab-ci"),
+    ("gitlab", ".gitlab/renovate.json", "renovate"),
+]
+
+
+@pytest.mark.parametrize(("ci", "file", "schema"), SCHEMAS)
+def test_a_file_fits_the_schema_of_its_reader(
+    render: Render, ci: str, file: str, schema: str
+) -> None:
+    check = (sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}")
+    run(*check, file, cwd=render(ci=ci))
+
+
+def test_zizmor_finds_nothing_in_the_workflows(render: Render) -> None:
+    """Actions pinned by commit, least privilege, no credentials kept, nothing injected."""
+    zizmor = Path(sys.executable).with_name("zizmor")
+
+    run(zizmor, "--offline", "--min-severity=medium", ".", cwd=render())
+
+
+@pytest.mark.parametrize(
+    ("ci", "file", "job"),
+    [
+        ("github", ".github/workflows/security.yml", "dependencies"),
+        ("gitlab", ".gitlab-ci.yml", "dependencies"),
+    ],
+)
+def test_dependencies_that_cannot_be_audited_do_not_pass(
+    render: Render, ci: str, file: str, job: str
+) -> None:
+    project = render(ci=ci)
+    text = yaml.safe_load((project / file).read_text())
+    steps = text["jobs"][job]["steps"] if ci == "github" else text[job]["script"]
+    commands = [step.get("run", "") if isinstance(step, dict) else step for step in steps]
+    [audit] = [command for command in commands if command.startswith("uv audit")]
+    run("uv", "lock", "--quiet", cwd=project)
+
+    nobody = "http://127.0.0.1:9"
+    done = run(*("sh", "-c", f"{audit} --service-url {nobody}"), cwd=project, check=False)
+
+    assert done.returncode
+    assert nobody in done.stderr
+    assert "experimental" not in done.stderr
+
+
+# ---- Before a commit, and coverage
+
+
+@pytest.mark.parametrize("tool", ["pre-commit", "prek"])
+def test_hooks_refuse_bad_style(render: Render, tool: str) -> None:
+    project = render()
+    Project(project).commit()
+    hooks = (Path(sys.executable).with_name(tool), "run", "--all-files")
+    run(*hooks, cwd=project)
+
+    (project / "src/app/untidy.py").write_text("import os\nx = {  }\n")
+    git("add", ".", cwd=project)
+    done = run(*hooks, cwd=project, check=False)
+
+    assert done.returncode
+    assert "untidy.py" in done.stdout
+
+
+@pytest.mark.parametrize("example", [True, False])
+def test_coverage_has_a_floor_that_a_new_project_reaches(render: Render, example: bool) -> None:
+    project = Project(render(example=example))
+    project.just("coverage", "-n", "2")
+
+    body = "".join(f"    number += {n}\n" for n in range(1000))
+    project.write(
+        "src/app/untested.py", f"def untested(number: int) -> int:\n{body}    return number\n"
+    )
+    done = project.just("coverage", "-n", "2", check=False)
+
+    assert done.returncode
+    assert "untested.py" in done.stdout

@@ -24,8 +24,13 @@ from tests.processes import run
 # ---- Which file depends on which answer; every other file is in every project.
 
 CI = {
-    "github": {".github/workflows/ci.yml"},
-    "gitlab": {".gitlab-ci.yml"},
+    "github": {
+        ".github/dependabot.yml",
+        ".github/workflows/ci.yml",
+        ".github/workflows/release.yml",
+        ".github/workflows/security.yml",
+    },
+    "gitlab": {".gitlab-ci.yml", ".gitlab/renovate.json"},
     "none": set[str](),
 }
 FIRST_MIGRATION = "src/migrations/versions/20260101_0000_000000000001_create_users_and_posts"
@@ -284,10 +289,9 @@ def test_the_database_of_compose_keeps_its_data_where_its_image_does(
 
 @pytest.mark.parametrize("answers", FEW[:1], ids=lambda answers: answers.folder)
 def test_every_github_step_does_something(project: Path, answers: Answers) -> None:
-    workflow = yaml.safe_load((project / ".github/workflows/ci.yml").read_text())
-
-    for job in workflow["jobs"].values():
-        assert all({"run", "uses"} & step.keys() for step in job["steps"])
+    for file in (project / ".github/workflows").iterdir():
+        for job in yaml.safe_load(file.read_text())["jobs"].values():
+            assert all({"run", "uses"} & step.keys() for step in job["steps"])
 
 
 @pytest.mark.slow

@@ -33,7 +33,7 @@ def python(image: str, code: str) -> str:
 def installed_in(image: str) -> dict[str, str]:
     """The distributions in an image, with their versions."""
     installed = json.loads(python(image, INSTALLED))
-    return {name.lower().replace("_", "-"): version for name, version in installed}
+    return {name.replace("_", "-"): version for name, version in installed.items()}
 
 
 def names(requirements: list[str]) -> set[str]:

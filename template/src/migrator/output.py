@@ -35,7 +35,7 @@ def show(report: Report, arguments: argparse.Namespace) -> int:
     return FOUND if report.fails(arguments.fail_on) else CLEAN
 
 
-def _file(path: Path) -> str:
+def relative(path: Path) -> str:
     """From the current folder, as editors and annotations want it."""
     here = Path.cwd()
     file = path.absolute()
@@ -52,7 +52,7 @@ def text(report: Report) -> str:
     console = Console(highlight=False, markup=False, soft_wrap=True)
     colours = {"error": "bold red", "warning": "yellow", "info": "cyan"}
     for finding in report.findings:
-        console.print(f"{_file(finding.file)}:{finding.line}", style="bold", end=": ")
+        console.print(f"{relative(finding.file)}:{finding.line}", style="bold", end=": ")
         console.print(f"{finding.severity}[{finding.rule}]", style=colours[finding.severity])
         console.print(f"  {_visible(finding.message)}")
         for number, line in _excerpt(finding):
@@ -64,7 +64,7 @@ def text(report: Report) -> str:
             console.print(f"      {_visible(line)}", style="green")
         console.print()
     for finding in report.permitted:
-        place = f"{_file(finding.file)}:{finding.line}"
+        place = f"{relative(finding.file)}:{finding.line}"
         console.print(f"{place}: permitted[{finding.rule}] {finding.reason}", style="dim")
     console.print(report.verdict, style="bold")
     return ""
@@ -92,7 +92,7 @@ def _record(finding: Finding) -> dict[str, Any]:
     return {
         "rule": finding.rule,
         "severity": finding.severity,
-        "file": _file(finding.file),
+        "file": relative(finding.file),
         "line": finding.line,
         "revision": finding.revision,
         "sql": finding.sql[:MOST_SQL],
@@ -107,7 +107,7 @@ def json_(report: Report) -> str:
         {
             "findings": [_record(finding) for finding in report.findings],
             "suppressed": suppressed,
-            "looked_at": [_file(source) for source in report.looked_at],
+            "looked_at": [relative(source) for source in report.looked_at],
             **report.details,
         },
         indent=2,
@@ -144,7 +144,7 @@ def sarif(report: Report) -> str:
 
 def _sarif_result(finding: Finding) -> dict[str, Any]:
     location = {
-        "artifactLocation": {"uri": quote(_file(finding.file))},
+        "artifactLocation": {"uri": quote(relative(finding.file))},
         "region": {"startLine": finding.line},
     }
     result = {
@@ -162,7 +162,7 @@ def github(report: Report) -> str:
     """Workflow commands, which become annotations on the lines of a pull request."""
     commands = {"error": "error", "warning": "warning", "info": "notice"}
     lines = [
-        f"::{commands[finding.severity]} file={_property(_file(finding.file))},"
+        f"::{commands[finding.severity]} file={_property(relative(finding.file))},"
         f"line={finding.line},title={_property(finding.rule)}"
         f"::{_data(_advice(finding))}"
         for finding in report.findings
@@ -192,7 +192,7 @@ def markdown(report: Report) -> str:
 
 
 def _row(severity: str, finding: Finding, said: str) -> str:
-    place = f"{_file(finding.file)}:{finding.line}"
+    place = f"{relative(finding.file)}:{finding.line}"
     return f"| {severity} | {finding.rule} | {_cell(place)} | {_cell(said)} |"
 
 
@@ -201,7 +201,7 @@ def _cell(value: str) -> str:
 
 
 def _details(finding: Finding) -> Iterator[str]:
-    title = f"{finding.rule} at {_file(finding.file)}:{finding.line}"
+    title = f"{finding.rule} at {relative(finding.file)}:{finding.line}"
     escaped = title.replace("&", "&amp;").replace("<", "&lt;")
     longest = max((len(run) for run in re.findall("`+", finding.instead)), default=0)
     fence = "`" * max(3, longest + 1)

@@ -1,6 +1,6 @@
 """What the commands find, in the one shape that is printed, counted and turned into exit codes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,3 +65,13 @@ class Report:
 
 def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'s' if number != 1 and noun != 'info' else ''}"
+
+
+class _Fields(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return key
+
+
+def filled(template: str, fields: Iterable[tuple[str, str]] = ()) -> str:
+    """A text of a rule with names in it; a name that is not known stands for itself."""
+    return template.format_map(_Fields(fields))

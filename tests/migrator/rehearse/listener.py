@@ -13,8 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from migrator.rehearse.locks import strongest
-from migrator.rehearse.modes import from_catalogue
+from migrator.locks import from_catalogue, strongest
 
 STATE = """
 SELECT c.relname, c.relfilenode::bigint, coalesce(s.seq_tup_read, 0), l.mode

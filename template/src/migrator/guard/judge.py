@@ -24,6 +24,7 @@ from migrator.guard.statements import Name, Statement, parse
 from migrator.project.configuration import Configuration
 from migrator.project.history import Difference, History
 from migrator.project.source import Source, Suppression
+from migrator.report import filled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,16 +251,6 @@ class _Run:
             return
         lines = lines or (self.source.line_of("upgrade"),)
         self.findings.append(finding(rule, found, self.source, lines, sql))
-
-
-class _Fields(dict[str, str]):
-    def __missing__(self, key: str) -> str:
-        return key
-
-
-def filled(template: str, fields: Iterable[tuple[str, str]] = ()) -> str:
-    """A text of a rule with names in it; a name that is not known stands for itself."""
-    return template.format_map(_Fields(fields))
 
 
 def finding(

@@ -3,9 +3,8 @@ TABLE)."""
 
 from migrator.guard.schema import Schema
 from migrator.guard.statements import Name, Statement
+from migrator.locks import ACCESS_EXCLUSIVE, SHARE_ROW_EXCLUSIVE
 
-ACCESS_EXCLUSIVE = "ACCESS EXCLUSIVE"
-SHARE_ROW_EXCLUSIVE = "SHARE ROW EXCLUSIVE"
 # SHARE UPDATE EXCLUSIVE or less: reads and writes go on.
 LIGHT_ACTIONS = {
     "VALIDATE CONSTRAINT",

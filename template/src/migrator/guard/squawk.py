@@ -12,11 +12,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from migrator.guard.judge import FOREIGN, Finding, SecondOpinion, filled
+from migrator.guard.judge import FOREIGN, Finding, SecondOpinion
 from migrator.guard.record import Recorded
 from migrator.guard.rule import RULES
 from migrator.project.configuration import ProjectError
 from migrator.project.source import Source
+from migrator.report import filled
 
 OURS = {
     "adding-foreign-key-constraint": "foreign-key-scan",

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import migrator.guard.rules  # noqa: F401  registers them
 from migrator.guard.rule import RULES
+from migrator.locks import is_strong
 from migrator.project.source import read
 from migrator.rehearse.findings import chain, locks, scanned_under_lock
-from migrator.rehearse.modes import is_strong
 from migrator.rehearse.outcome import Statement
 from migrator.report import Finding, count
 

@@ -6,14 +6,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from migrator.guard.judge import filled
+from migrator.locks import blocked, is_strong, rank
 from migrator.project.source import Source
 from migrator.rehearse import rules
-from migrator.rehearse.modes import blocked, is_strong, rank
 from migrator.rehearse.outcome import Statement
 from migrator.rehearse.state import State
 from migrator.rehearse.trace import Failure
-from migrator.report import Finding, Rule, count
+from migrator.report import Finding, Rule, count, filled
 
 
 @dataclass(frozen=True)

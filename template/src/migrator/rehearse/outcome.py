@@ -6,6 +6,9 @@ Moments are seconds of `time.monotonic`, which all processes of a machine share.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+# What a request does; `CONTROL` touches no table.
+READS, WRITES, CONTROL = frozenset({"read", "page"}), frozenset({"insert", "update"}), "control"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:

@@ -14,12 +14,10 @@ from pathlib import Path
 
 from mako.template import Template  # type: ignore[import-untyped]
 
+from migrator.locks import MODES, Waiting
 from migrator.rehearse import wording
-from migrator.rehearse.locks import MODES, Waiting
-from migrator.rehearse.outcome import Applied, Rehearsal, Request
+from migrator.rehearse.outcome import CONTROL, READS, Applied, Rehearsal, Request
 from migrator.rehearse.summary import (
-    CONTROL,
-    READS,
     Latency,
     Run,
     Step,

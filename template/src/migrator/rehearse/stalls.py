@@ -4,14 +4,12 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from migrator.locks import ACCESS_EXCLUSIVE, is_strong
 from migrator.rehearse import rules
 from migrator.rehearse.findings import Place, finding, place_of
-from migrator.rehearse.modes import ACCESS_EXCLUSIVE, is_strong
-from migrator.rehearse.outcome import Applied, Request, Statement
+from migrator.rehearse.outcome import CONTROL, WRITES, Applied, Request, Statement
 from migrator.report import Finding, count
 
-CONTROL = "control"
-READS, WRITES = {"read", "page"}, {"insert", "update"}
 STALE_PLAN = "InvalidCachedStatementError"
 
 

@@ -5,10 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from migrator.rehearse.locks import Mode, strongest
-from migrator.rehearse.outcome import Rehearsal, Request, Statement
-
-READS, WRITES, CONTROL = frozenset({"read", "page"}), frozenset({"insert", "update"}), "control"
+from migrator.locks import Mode, strongest
+from migrator.rehearse.outcome import CONTROL, READS, Rehearsal, Request, Statement
 
 
 @dataclass(frozen=True, kw_only=True)

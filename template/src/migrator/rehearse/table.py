@@ -5,6 +5,7 @@ Where there is no terminal, or a narrow one, the same comes as lines.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from migrator.output import relative
 from migrator.rehearse import summary, wording
 from migrator.rehearse.outcome import Rehearsal
 from migrator.rehearse.summary import Latency, Step, noise, steps, tables
@@ -76,7 +78,7 @@ def _line(text: object, style: str = "") -> Text:
 
 
 def _place(step: Step) -> str:
-    return f"{step.statement.file}:{step.statement.line}"
+    return f"{relative(Path(step.statement.file))}:{step.statement.line}"
 
 
 def _locks(step: Step) -> str:

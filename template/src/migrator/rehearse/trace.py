@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
+from migrator.locks import rank
 from migrator.project.configuration import Configuration, ProjectError
-from migrator.rehearse.modes import rank
 from migrator.rehearse.outcome import Applied, Statement
 from migrator.scratch import environment
 

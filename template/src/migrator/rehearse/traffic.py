@@ -26,10 +26,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from migrator.rehearse.catalogue import Column, Table, quoted, read_tables
-from migrator.rehearse.outcome import Request
+from migrator.rehearse.outcome import CONTROL, Request
 from migrator.rehearse.rows import Plan, Planner, in_order, reason
 
-CONTROL = "control"
 TIMEOUT = 30
 PAGE = 20
 # Rows of each table that are read and updated, new ones that are made at once, and where the

@@ -31,6 +31,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import ExecutionContext
 from sqlalchemy.exc import DBAPIError
 
+from migrator.locks import is_strong
 from migrator.rehearse.facts import (
     OWN,
     Facts,
@@ -42,7 +43,6 @@ from migrator.rehearse.facts import (
     snapshot,
     tried,
 )
-from migrator.rehearse.modes import is_strong
 from migrator.rehearse.outcome import Statement
 from migrator.runner import BLOCKERS
 

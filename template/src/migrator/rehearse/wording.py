@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from migrator.guard.statements import Action, Statement, parse
-from migrator.rehearse.locks import Mode, Waiting, strongest
+from migrator.locks import Mode, Waiting, strongest
 from migrator.rehearse.summary import Step
 
 MOST_SQL = 10_000  # of a statement is looked at

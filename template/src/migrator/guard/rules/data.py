@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from migrator.guard.lock_modes import ACCESS_EXCLUSIVE
 from migrator.guard.rule import Problem, Step, of_statement, problem
 from migrator.guard.statements import Change
+from migrator.locks import ACCESS_EXCLUSIVE
 
 BACKFILL = """\
 # a revision of its own: short transactions along the primary key, and it can be run again

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from migrator.guard.lock_modes import ACCESS_EXCLUSIVE, strong_locks
+from migrator.guard.lock_modes import strong_locks
 from migrator.guard.rule import Problem, Step, of_statement, problem
 from migrator.guard.statements import Constraint, Name
+from migrator.locks import ACCESS_EXCLUSIVE
 
 
 @of_statement(

@@ -1,5 +1,6 @@
 """The eight locks of a table, by who has to wait for them (PostgreSQL manual, 13.3.1)."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -66,6 +67,30 @@ MODES = (
     ),
 )
 BY_NAME = {mode.name: mode for mode in MODES}
+SHARE_UPDATE_EXCLUSIVE = "SHARE UPDATE EXCLUSIVE"
+SHARE = "SHARE"
+SHARE_ROW_EXCLUSIVE = "SHARE ROW EXCLUSIVE"
+ACCESS_EXCLUSIVE = "ACCESS EXCLUSIVE"
+
+
+def rank(mode: str) -> int:
+    """From 0 for the weakest."""
+    return MODES.index(BY_NAME[mode])
+
+
+def is_strong(mode: str) -> bool:
+    """Whether reads or writes wait for it."""
+    return BY_NAME[mode].blocks_requests
+
+
+def blocked(mode: str) -> str:
+    """What waits for a strong lock."""
+    return "reads and writes" if BY_NAME[mode].waiting == "everybody" else "writes"
+
+
+def from_catalogue(mode: str) -> str:
+    """The name in the manual of what `pg_locks` calls `ShareRowExclusiveLock`."""
+    return re.sub(r"\B(?=[A-Z])", " ", mode.removesuffix("Lock")).upper()
 
 
 def strongest(*locks: Mapping[str, str]) -> dict[str, Mode]:

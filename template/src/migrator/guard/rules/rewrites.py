@@ -139,10 +139,10 @@ current_user date date_part date_trunc daterange decode digest div encode exp fl
 greatest hashtext initcap inet int4range int8range interval json_build_array json_build_object
 jsonb jsonb_build_array jsonb_build_object left length ln localtimestamp log lower lpad ltrim
 make_date make_interval make_time make_timestamp make_timestamptz md5 mod now nullif numeric
-numrange overlay pg_backend_pid position power quote_ident quote_literal regexp_replace repeat
-replace reverse right round row rpad rtrim session_user sha256 sign split_part sqrt
-statement_timestamp strpos substr substring textcat timestamp timestamptz timezone to_char
-to_date to_hex to_json to_jsonb to_number to_timestamp to_tsvector transaction_timestamp
+numrange octet_length overlay pg_backend_pid position power quote_ident quote_literal
+regexp_replace repeat replace reverse right round row rpad rtrim session_user sha256 sign
+split_part sqrt statement_timestamp strpos substr substring textcat timestamp timestamptz timezone
+to_char to_date to_hex to_json to_jsonb to_number to_timestamp to_tsvector transaction_timestamp
 translate trim trunc tsrange tstzrange txid_current upper varchar char extract current_timestamp
 current_time localtime time bit cast and or not in case when then else any all is
 """

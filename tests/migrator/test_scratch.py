@@ -124,3 +124,15 @@ def test_urls_of_libpq_are_understood() -> None:
     assert url.render_as_string(hide_password=False) == (
         "postgresql+asyncpg://u:p%25@h:5433/d?ssl=require"
     )
+
+
+def test_a_server_that_is_not_there_is_said_of_what_was_asked_of_it_first() -> None:
+    nowhere = "postgresql://somebody:secret@127.0.0.1:1/postgres"
+
+    with (
+        pytest.raises(ProjectError, match="CREATE DATABASE") as reason,
+        scratch_server(configuration(), nowhere, "overlap") as scratch,
+    ):
+        scratch.create()
+
+    assert "secret" not in str(reason.value)

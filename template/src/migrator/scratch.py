@@ -103,6 +103,12 @@ def scratch_server(configuration: Configuration, url: str, purpose: str) -> Iter
         server = Server(parse_url(found), purpose)
         try:
             yield server
+        except ProjectError:
+            # Where the server is gone, nothing can be dropped, and what came first is the reason.
+            while server.databases:
+                with suppress(ProjectError):
+                    server.drop()
+            raise
         finally:
             server.drop()
 

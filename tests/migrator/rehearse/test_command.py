@@ -118,6 +118,7 @@ def test_a_safe_change_is_seen_at_work_and_nothing_is_left(project: Rehearsing) 
     [added] = [s for s in report["statements"] if "ADD COLUMN" in s["sql"]]
     assert added["locks"] == {"person": "ACCESS EXCLUSIVE"}
     assert Path(added["file"]).name == "column.py"
+    assert added["file"] in report["looked_at"]
     assert added["seconds"] > 0
     assert report["lock_timeout"] > 0
 

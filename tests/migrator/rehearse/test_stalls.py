@@ -102,3 +102,9 @@ def test_what_fails_after_the_migration_is_its_fault() -> None:
     [finding] = judged(request(started=110.0, seconds=0.1, error="UndefinedColumnError: age"))
 
     assert finding.file.as_posix() == FILE
+
+
+def test_a_failure_after_all_locks_is_that_of_the_last_change_of_its_table() -> None:
+    [finding] = judged(request(started=110.0, seconds=0.1, error="InvalidCachedStatementError"))
+
+    assert (finding.rule, finding.line) == ("stale-plan", ADD.line)

@@ -1,8 +1,11 @@
 """Readers and writers in a process of their own, and what they see of a schema that changes."""
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -184,6 +187,21 @@ def test_a_database_that_is_not_there_is_one_sentence(database: Database) -> Non
 
     with pytest.raises(TrafficError, match="does not exist"), traffic(Load(url=url)):
         pass
+
+
+@pytest.mark.slow
+def test_a_process_that_does_not_end_is_one_sentence(
+    shop: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop_the_process() -> None:
+        monkeypatch.setattr("migrator.rehearse.traffic.TIMEOUT", 0.1)
+        for children in Path("/proc/self/task").glob("*/children"):
+            for pid in map(int, children.read_text().split()):
+                if b"migrator.rehearse.traffic" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGSTOP)
+
+    with pytest.raises(TrafficError, match="did not end"), traffic(Load(url=shop.url)):
+        stop_the_process()
 
 
 def test_memory_is_bounded_and_what_matters_stays() -> None:

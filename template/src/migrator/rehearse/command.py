@@ -162,7 +162,8 @@ def _report(outcome: Outcome, sources: Sequence[Source]) -> Report:
 
 
 def _statement(step: summary.Step) -> dict[str, Any]:
-    return {**asdict(step.statement), "seconds": step.seconds, "runs": len(step.runs)}
+    file = output.relative(Path(step.statement.file))
+    return {**asdict(step.statement), "file": file, "seconds": step.seconds, "runs": len(step.runs)}
 
 
 def _verdict(report: Report, outcome: Outcome) -> str:

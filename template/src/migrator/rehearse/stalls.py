@@ -101,7 +101,8 @@ class _Culprits:
         self.ends = {revision.revision: revision.started + revision.seconds for revision in applied}
 
     def of(self, request: Request) -> Hold:
-        """The newest lock that was in its way, or else the newest statement before its end."""
+        """The newest lock that was in its way, or else the newest statement before its end that
+        may have changed its table, or any."""
         end = request.started + request.seconds
         before = [s for s in self.watched if s.started <= end] or [self.watched[0]]
         holds = [
@@ -109,11 +110,17 @@ class _Culprits:
             for hold in (self._hold(s, request) for s in before)
             if hold.mode and hold.end >= request.started
         ]
-        return holds[-1] if holds else Hold(before[-1], "", end)
+        if holds:
+            return holds[-1]
+        changes = [s for s in before if self._mode(s, request.table) == ACCESS_EXCLUSIVE]
+        return Hold((changes or before)[-1], "", end)
+
+    def _mode(self, statement: Statement, table: str) -> str:
+        key = (statement.file, statement.line, statement.sql)
+        return self.locks.get(key, {}).get(table, "")
 
     def _hold(self, statement: Statement, request: Request) -> Hold:
-        key = (statement.file, statement.line, statement.sql)
-        mode = self.locks.get(key, {}).get(request.table, "")
+        mode = self._mode(statement, request.table)
         blocks = mode == ACCESS_EXCLUSIVE or (
             bool(mode) and is_strong(mode) and request.kind in WRITES
         )

@@ -46,7 +46,7 @@ RESERVED = 20
 
 
 class TrafficError(Exception):
-    """The traffic did not start; the message says why."""
+    """The traffic did not start or end; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ def traffic(load: Load) -> Iterator[Traffic]:
     """Let readers and writers work in a process of their own until the block ends.
 
     Raises:
-        TrafficError: it does not start.
+        TrafficError: it does not start, or does not end.
     """
     found = Traffic()
     source = str(Path(__file__).parents[2])
@@ -112,7 +112,10 @@ def traffic(load: Load) -> Iterator[Traffic]:
                 raise TrafficError(f"The traffic did not start: {started.get('error', 'it died')}")
             found.silent |= started["silent"]
             yield found
-            printed, _ = process.communicate(timeout=2 * TIMEOUT)
+            try:
+                printed, _ = process.communicate(timeout=2 * TIMEOUT)
+            except subprocess.TimeoutExpired as late:
+                raise TrafficError(f"The traffic did not end in {late.timeout:g} s") from late
             ended = json.loads(printed)
             found.requests += [_request(fields) for fields in ended["requests"]]
             found.sent |= {(table, kind): number for table, kind, number in ended["sent"]}

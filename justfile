@@ -19,6 +19,10 @@ test *arguments:
 test-slow *arguments:
     uv run pytest --numprocesses 2 --dist worksteal -m "slow or docker" "$@"
 
+# Measure, and write benchmarks/README.md: just bench [throughput] [--quick]
+bench *arguments:
+    uv run python -m benchmarks "$@"
+
 # Look for mistakes: style and types
 lint:
     uv run ruff check

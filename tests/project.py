@@ -89,8 +89,8 @@ class Project:
             process.wait(DEADLINE)
 
     @contextmanager
-    def served(self, *command: str, **variables: str) -> Iterator[str]:
-        """Serve the project with `command` and a free port; yield the URL once it answers."""
+    def served(self, *command: str, path: str = "/health/live", **variables: str) -> Iterator[str]:
+        """Serve the project with `command` and a free port; yield the URL once `path` answers."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -107,7 +107,7 @@ class Project:
             )
         url = f"http://127.0.0.1:{port}"
         try:
-            until(lambda: status(f"{url}/health/live") == 200 or server.poll() is not None)
+            until(lambda: status(url + path) == 200 or server.poll() is not None)
             assert server.poll() is None, log.read_text()
             yield url
         finally:

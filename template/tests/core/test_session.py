@@ -1,15 +1,27 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httpx2
 import pytest
 from fastapi import APIRouter, FastAPI, HTTPException
 from sqlalchemy import URL, text
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from app.core.application import create_application
 from app.core.config import Settings
-from app.core.db.session import SessionDep
+from app.core.db.session import ReadOnlyError, ReadSessionDep, SessionDep
 
 router = APIRouter()
+
+
+class Models(DeclarativeBase):
+    pass
+
+
+class Row(Models):
+    __tablename__ = "rows"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
 
 
 @router.post("/rows")
@@ -32,6 +44,12 @@ async def create_row_then_fail(session: SessionDep) -> None:
 @router.get("/rows")
 async def count_rows(session: SessionDep) -> int:
     return int(await session.scalar(text("SELECT count(*) FROM rows")) or 0)
+
+
+@router.get("/transaction")
+async def transactions_of_two_statements(session: ReadSessionDep) -> list[int]:
+    statement = text("SELECT pg_current_xact_id()::text::bigint")
+    return [int(await session.scalar(statement) or 0) for _ in range(2)]
 
 
 @pytest.fixture
@@ -85,3 +103,49 @@ async def test_who_waits_too_long_for_a_session_is_told_to_come_back(
     assert response.status_code == 503
     assert response.headers["retry-after"]
     assert (await client.get("/rows")).status_code == 200
+
+
+async def test_statements_of_a_session_for_reading_are_in_no_common_transaction(
+    client: httpx2.AsyncClient,
+) -> None:
+    first, second = (await client.get("/transaction")).json()
+
+    assert first != second
+
+
+async def _add(session: AsyncSession) -> None:
+    session.add(Row(id=2))
+
+
+async def _modify(session: AsyncSession) -> None:
+    (await session.get_one(Row, 1)).id = 3
+
+
+async def _delete(session: AsyncSession) -> None:
+    await session.delete(await session.get_one(Row, 1))
+
+
+@pytest.mark.parametrize("change", [_add, _modify, _delete])
+async def test_a_session_for_reading_refuses_what_it_would_lose(
+    application: FastAPI,
+    client: httpx2.AsyncClient,
+    change: Callable[[AsyncSession], Awaitable[None]],
+) -> None:
+    await client.post("/rows")
+
+    async def read_and_change() -> None:
+        async with application.state.database.reading() as session:
+            await change(session)
+
+    with pytest.raises(ReadOnlyError):
+        await read_and_change()
+    assert (await client.get("/rows")).json() == 1
+
+
+async def test_after_a_session_for_reading_the_next_one_has_a_transaction(
+    client: httpx2.AsyncClient,
+) -> None:
+    await client.get("/transaction")  # the pool has one connection
+
+    assert (await client.post("/rows-then-404")).status_code == 404
+    assert (await client.get("/rows")).json() == 0

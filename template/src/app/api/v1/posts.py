@@ -6,7 +6,7 @@ from sqlalchemy import select
 
 from app.api.pagination import Page, PageQuery, read_page
 from app.api.v1.users import get_user
-from app.core.db.session import SessionDep
+from app.core.db.session import ReadSessionDep, SessionDep
 from app.models.post import Post, PostStatus
 from app.schemas.post import PostCreate, PostRead, PostUpdate
 
@@ -34,7 +34,7 @@ async def create_post(body: PostCreate, session: SessionDep) -> Post:
 
 @router.get("", response_model=Page[PostRead])
 async def list_posts(
-    session: SessionDep,
+    session: ReadSessionDep,
     page: PageQuery,
     author_id: UUID | None = None,
     status: PostStatus | None = None,
@@ -49,8 +49,8 @@ async def list_posts(
 
 
 @router.get("/{post_id}", response_model=PostRead)
-async def read_post(post: PostDep) -> Post:
-    return post
+async def read_post(post_id: UUID, session: ReadSessionDep) -> Post:
+    return await get_post(post_id, session)
 
 
 @router.patch("/{post_id}", response_model=PostRead)

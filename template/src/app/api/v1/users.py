@@ -5,7 +5,7 @@ from fastapi import APIRouter, Depends, HTTPException, status
 from sqlalchemy import select
 
 from app.api.pagination import Page, PageQuery, read_page
-from app.core.db.session import SessionDep
+from app.core.db.session import ReadSessionDep, SessionDep
 from app.models.user import User
 from app.schemas.user import UserCreate, UserRead, UserUpdate
 
@@ -31,14 +31,14 @@ async def create_user(body: UserCreate, session: SessionDep) -> User:
 
 
 @router.get("", response_model=Page[UserRead])
-async def list_users(session: SessionDep, page: PageQuery) -> dict[str, Any]:
+async def list_users(session: ReadSessionDep, page: PageQuery) -> dict[str, Any]:
     """Users in the order in which they were made."""
     return await read_page(session, select(User), User, page)
 
 
 @router.get("/{user_id}", response_model=UserRead)
-async def read_user(user: UserDep) -> User:
-    return user
+async def read_user(user_id: UUID, session: ReadSessionDep) -> User:
+    return await get_user(user_id, session)
 
 
 @router.patch("/{user_id}", response_model=UserRead)

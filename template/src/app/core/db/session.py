@@ -6,11 +6,26 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy.orm import Session
 
 
 class DatabaseBusyError(Exception):
     """No session came free in time."""
+
+
+class ReadOnlyError(Exception):
+    """A session for reading was asked to write."""
+
+
+class _ReadSession(Session):
+    """Refuses changes of objects, which it would otherwise lose."""
+
+
+@event.listens_for(_ReadSession, "before_flush")
+def _refuse_changes(session: Session, *_: object) -> None:
+    raise ReadOnlyError("this session only reads: take SessionDep to write")
 
 
 class Database:
@@ -29,6 +44,15 @@ class Database:
         **session_options: Any,
     ) -> None:
         self._sessions = async_sessionmaker(bind, expire_on_commit=False, **session_options)
+        # A connection is one of a test, and in a transaction already.
+        reader = (
+            bind.execution_options(isolation_level="AUTOCOMMIT")
+            if isinstance(bind, AsyncEngine)
+            else bind
+        )
+        self._readers = async_sessionmaker(
+            reader, sync_session_class=_ReadSession, **session_options
+        )
         self._places = asyncio.Semaphore(pool_size)
         self._timeout = pool_timeout
         self.waiting = 0
@@ -40,6 +64,25 @@ class Database:
         Raises:
             DatabaseBusyError: no session came free within `pool_timeout` seconds.
         """
+        async with self._place(), self._sessions.begin() as session:
+            yield session
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """Open a session without a transaction: no BEGIN and no ROLLBACK, each a round trip.
+
+        Each statement sees what is committed by then, so several are no snapshot of one moment.
+
+        Raises:
+            DatabaseBusyError: no session came free within `pool_timeout` seconds.
+            ReadOnlyError: objects were added, changed or deleted in it.
+        """
+        async with self._place(), self._readers() as session:
+            yield session
+            session.sync_session.flush()  # nothing to do, or refused
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
         self.waiting += 1
         try:
             async with asyncio.timeout(self._timeout):
@@ -49,8 +92,7 @@ class Database:
         finally:
             self.waiting -= 1
         try:
-            async with self._sessions.begin() as session:
-                yield session
+            yield
         finally:
             self._places.release()
 
@@ -61,6 +103,14 @@ async def get_session(request: Request) -> AsyncIterator[AsyncSession]:
         yield session
 
 
+async def get_read_session(request: Request) -> AsyncIterator[AsyncSession]:
+    database: Database = request.app.state.database
+    async with database.reading() as session:
+        yield session
+
+
 # With the default scope the commit would come after the response: a client could be told 201 of
 # a row that was never written.
 SessionDep = Annotated[AsyncSession, Depends(get_session, scope="function")]
+# For requests that change nothing and need no more than one statement, or no one moment for all.
+ReadSessionDep = Annotated[AsyncSession, Depends(get_read_session, scope="function")]

@@ -105,6 +105,7 @@ def json_(report: Report) -> str:
     suppressed = [{**_record(finding), "reason": finding.reason} for finding in report.permitted]
     return json.dumps(
         {
+            "verdict": report.verdict,
             "findings": [_record(finding) for finding in report.findings],
             "suppressed": suppressed,
             "looked_at": [relative(source) for source in report.looked_at],

@@ -39,7 +39,7 @@ def test_json(project: GuardProject) -> None:
     report = json.loads(printed(project, "json"))
 
     keys = {"rule", "severity", "file", "line", "revision", "sql", "message", "instead"}
-    assert set(report) == {"findings", "suppressed", "looked_at"}
+    assert set(report) == {"verdict", "findings", "suppressed", "looked_at"}
     assert [(f["rule"], f["severity"]) for f in report["findings"]] == [
         ("drop-column", "error"),
         ("trigger", "info"),

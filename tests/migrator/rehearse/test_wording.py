@@ -72,13 +72,13 @@ def step(
             {"b": "ROW EXCLUSIVE"},
             {"a": "ACCESS EXCLUSIVE"},
             "everybody",
-            "a is still locked for everybody for 2 ms",
+            "still keeps everybody from a for 2 ms",
         ),
         (
             {"b": "SHARE"},
             {"a": "ACCESS EXCLUSIVE"},
             "everybody",
-            "lets nobody write to b, a is still locked for everybody for 2 ms",
+            "lets nobody write to b, still keeps everybody from a for 2 ms",
         ),
     ],
 )

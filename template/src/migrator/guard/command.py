@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from migrator import output, report, rules
-from migrator.guard.judge import Finding, Judgement, filled, judge
+from migrator.guard.judge import Finding, Judgement, judge
 from migrator.guard.rule import RULES, Rule
 from migrator.guard.squawk import second_opinion
 from migrator.output import CLEAN, EXIT_CODES, FAILED
 from migrator.project import selection
 from migrator.project.configuration import ProjectError, load
-from migrator.report import Report, count
+from migrator.report import Report, count, filled
 
 EPILOG = f"""\
 {selection.EPILOG}{EXIT_CODES}

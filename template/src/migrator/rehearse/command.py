@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Rehearse what the arguments name, print it, and return the exit code."""
     # To be ended by CI is as good a reason to clean up as Ctrl-C is.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if mistake := selection.mistake(arguments) or _missing(arguments.seed, arguments.dump):
+    if mistake := selection.mistake(arguments) or _mistake(arguments):
         arguments.parser.error(mistake)
     try:
         configuration = load(Path.cwd(), rules.NAMES)
@@ -106,8 +106,13 @@ def run(arguments: argparse.Namespace) -> int:
     return output.show(report, arguments)
 
 
-def _missing(*files: Path | None) -> str:
-    return next((f"{file}: no such file" for file in files if file and not file.exists()), "")
+def _mistake(arguments: argparse.Namespace) -> str:
+    for file in filter(None, (arguments.seed, arguments.dump)):
+        if not file.exists():
+            return f"{file}: no such file"
+    if arguments.html and not arguments.html.absolute().parent.is_dir():
+        return f"{arguments.html}: no such folder"
+    return ""
 
 
 def _rehearse(

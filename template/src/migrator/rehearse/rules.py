@@ -91,7 +91,7 @@ UPGRADE_FAILS = _declare(
     "error",
     "the upgrade fails: {error}",
     "So would the deployment: it stops here, with what was committed before.",
-    "# try it with rows in the tables: just migrate-rehearse",
+    "# what the message says; a value that rows lack is filled in by a revision before this one",
 )
 DOWNGRADE_FAILS = _declare(
     "downgrade-fails",

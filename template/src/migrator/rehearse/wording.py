@@ -120,8 +120,8 @@ NEEDS: Mapping[Waiting, str] = {
     "writers": "lets nobody write to {}",
 }
 STILL: Mapping[Waiting, str] = {
-    "everybody": "{} is still locked for everybody",
-    "writers": "{} is still locked for writers",
+    "everybody": "still keeps everybody from {}",
+    "writers": "still keeps writers from {}",
 }
 
 
@@ -166,12 +166,11 @@ def is_setting(step: Step) -> bool:
 
 def locks(step: Step) -> list[tuple[str, Mode, bool]]:
     """Each table with its lock, and whether an earlier statement took it."""
-    taken = strongest(step.statement.locks)
-    held = strongest(step.statement.held)
-    earlier = {table: mode for table, mode in held.items() if table not in taken}
+    taken = step.statement.locks
+    both = sorted(strongest(step.statement.held, taken).items())
     return [
-        *((table, mode, False) for table, mode in sorted(taken.items())),
-        *((table, mode, True) for table, mode in sorted(earlier.items())),
+        *((table, mode, False) for table, mode in both if table in taken),
+        *((table, mode, True) for table, mode in both if table not in taken),
     ]
 
 

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "template/src"))
 from benchmarks.harness import write_section
 
 # Each is a module with `measure(quick: bool) -> str`, which returns its section.
-NAMES = ["throughput"]
+NAMES = ["throughput", "rehearsal"]
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,12 +23,13 @@ README = ROOT / "benchmarks/README.md"
 # Versions that decide what is measured.
 PACKAGES = ["alembic", "asyncpg", "fastapi", "psycopg", "sqlalchemy", "sqlmodel", "uvicorn"]
 
+Name = TypeVar("Name")
 Result = TypeVar("Result")
 
 
-def rounds(candidates: Mapping[str, Callable[[], Result]], count: int) -> dict[str, list[Result]]:
+def rounds(candidates: Mapping[Name, Callable[[], Result]], count: int) -> dict[Name, list[Result]]:
     """Measure all candidates once in each round, A B C A B C: a slow minute slows all of them."""
-    results: dict[str, list[Result]] = {name: [] for name in candidates}
+    results: dict[Name, list[Result]] = {name: [] for name in candidates}
     for _ in range(count):
         for name, measure in candidates.items():
             results[name].append(measure())
@@ -64,12 +66,20 @@ def rendered() -> Iterator[Project]:
 
 
 def machine(project: Project, *options: str) -> str:
-    """Date, machine and versions, in one sentence; `options` are for `uv run`."""
-    versions = project.uv_run(*options, "python", "-c", VERSIONS, *PACKAGES).stdout.strip()
+    """Date, machine and the project's versions, in one line; `options` are for `uv run`."""
+    return _facts(project.uv_run(*options, "python", "-c", VERSIONS, *PACKAGES).stdout)
+
+
+def here() -> str:
+    """The same with the versions of this environment."""
+    return _facts(run(sys.executable, "-c", VERSIONS, *PACKAGES, cwd=ROOT).stdout)
+
+
+def _facts(versions: str) -> str:
     return (
         f"{datetime.now(UTC).date()}, {platform.system()} on {platform.machine()}, "
         f"{_processor()}, {os.cpu_count()} cores with a load of {os.getloadavg()[0]:.1f} at the "
-        f"end; {versions}."
+        f"end; {versions.strip()}."
     )
 
 

@@ -77,6 +77,9 @@ def measure(quick: bool) -> str:
             LIST: "/api/v1/users?limit=20",
             INSERT: "/api/v1/users",
         }
+        for what, path in paths.items():  # fills caches of statements and of plans
+            for url in urls.values():
+                _load(url + path, CONNECTIONS[0], 1, insert=what == INSERT)
         found = {
             (what, connections): rounds(
                 {

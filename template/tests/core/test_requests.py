@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import httpx2
 import pytest
+from fastapi import APIRouter, HTTPException
 
 from app.api.router import router
 from app.core.application import create_application
@@ -21,13 +22,22 @@ def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[Line]]:
 
 
 async def test_a_line_has_the_route_and_neither_values_nor_query(
-    client: httpx2.AsyncClient, lines: Callable[[], list[Line]]
+    settings: Settings, lines: Callable[[], list[Line]]
 ) -> None:
-    response = await client.get(f"/api/v1/users/{'0' * 32}?token=s3cret")
+    things, routes = APIRouter(), APIRouter()
+
+    @things.get("/things/{thing_id}")
+    async def read_thing(thing_id: str) -> None:
+        raise HTTPException(404)
+
+    routes.include_router(things, prefix="/api/v1")
+    transport = httpx2.ASGITransport(create_application(routes, settings))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://testserver") as client:
+        response = await client.get("/api/v1/things/s3cret?token=s3cret")
 
     [line] = lines()
     assert line["method"] == "GET"
-    assert line["route"] == "/api/v1/users/{user_id}"
+    assert line["route"] == "/api/v1/things/{thing_id}"
     assert line["status"] == response.status_code == 404
     assert isinstance(line["duration"], float)
     assert line["request_id"] == response.headers["x-request-id"]

@@ -71,7 +71,8 @@ class Database:
     async def reading(self) -> AsyncIterator[AsyncSession]:
         """Open a session without a transaction: no BEGIN and no ROLLBACK, each a round trip.
 
-        Each statement sees what is committed by then, so several are no snapshot of one moment.
+        Each statement sees what is committed by then, so several are no snapshot of one moment; one
+        that writes is committed at once.
 
         Raises:
             DatabaseBusyError: no session came free within `pool_timeout` seconds.

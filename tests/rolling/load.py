@@ -1,0 +1,120 @@
+"""Constant reads and writes, as a process of their own.
+
+`python -m tests.rolling.load URL` works until its input ends, and prints its requests.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import count
+from typing import Any
+from uuid import uuid4
+
+import httpx2
+
+from tests.conftest import ROOT
+from tests.processes import environment
+
+CLIENTS = 4
+# Enough to be there at any moment, little enough to leave the machine time.
+PAUSE = 0.03
+TIMEOUT = 30
+
+
+@dataclass(frozen=True)
+class Request:
+    kind: str
+    start: float
+    seconds: float
+    outcome: str
+    retry_after: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        return not self.outcome.startswith("2")
+
+
+@contextmanager
+def load(url: str) -> Iterator[list[Request]]:
+    """Let clients work until the block ends; the list then has their requests."""
+    requests: list[Request] = []
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.rolling.load", url],
+        cwd=ROOT,
+        env=environment({"PYTHONPATH": str(ROOT)}),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        try:
+            assert process.stdout.readline() == "ready\n"
+            yield requests
+            printed, _ = process.communicate(timeout=2 * TIMEOUT)
+            requests += [Request(**fields) for fields in json.loads(printed)]
+        finally:
+            process.kill()
+
+
+# ---- The process
+
+
+async def _calls(client: httpx2.AsyncClient) -> AsyncIterator[tuple[str, str, str, Any]]:
+    """What one client asks for, again and again; it works on a user of its own."""
+    user = {"email": f"{uuid4()}@example.com", "full_name": "Ada"}
+    found = (await client.post("/users", json=user)).raise_for_status().json()
+    path = f"/users/{found['id']}"
+    post = {"author_id": found["id"], "title": "Title", "body": "Body"}
+    for number in count():
+        yield "read", "GET", path, None
+        yield "list", "GET", "/posts?limit=5", None
+        new = {"email": f"{uuid4()}@example.com", "full_name": f"Ada {number}"}
+        yield "insert", "POST", "/users", new
+        yield "update", "PATCH", path, {"full_name": f"Ada {number}"}
+        yield "insert post", "POST", "/posts", post
+        # The proxy's own answer: what this one waits for is the machine.
+        yield "control", "GET", "/proxy", None
+
+
+async def _work(url: str, requests: list[Request], warm: asyncio.Event, stop: asyncio.Event) -> None:
+    async with httpx2.AsyncClient(base_url=f"{url}/api/v1", timeout=TIMEOUT) as client:
+        async for kind, method, path, body in _calls(client):
+            start, retry_after = time.monotonic(), None
+            try:
+                response = await client.request(method, path, json=body)
+                outcome = f"{response.status_code}"
+                retry_after = response.headers.get("retry-after")
+                if response.is_error:
+                    outcome += f" {response.text[:200]}"
+            except httpx2.HTTPError as error:
+                outcome = repr(error)
+            seconds = time.monotonic() - start
+            requests.append(Request(kind, start, seconds, outcome, retry_after))
+            warm.set()
+            if stop.is_set():
+                return
+            await asyncio.sleep(PAUSE)
+
+
+async def _main(url: str) -> list[Request]:
+    requests: list[Request] = []
+    stop = asyncio.Event()
+    warm = [asyncio.Event() for _ in range(CLIENTS)]
+    async with asyncio.TaskGroup() as group:
+        for event in warm:
+            group.create_task(_work(url, requests, event, stop))
+        for event in warm:
+            await event.wait()
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+        stop.set()
+    return requests
+
+
+if __name__ == "__main__":
+    print(json.dumps([asdict(request) for request in asyncio.run(_main(sys.argv[1]))]))

@@ -81,7 +81,9 @@ async def _calls(client: httpx2.AsyncClient) -> AsyncIterator[tuple[str, str, st
         yield "control", "GET", "/proxy", None
 
 
-async def _work(url: str, requests: list[Request], warm: asyncio.Event, stop: asyncio.Event) -> None:
+async def _work(
+    url: str, requests: list[Request], warm: asyncio.Event, stop: asyncio.Event
+) -> None:
     async with httpx2.AsyncClient(base_url=f"{url}/api/v1", timeout=TIMEOUT) as client:
         async for kind, method, path, body in _calls(client):
             start, retry_after = time.monotonic(), None

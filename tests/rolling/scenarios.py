@@ -21,8 +21,7 @@ def parts(title: str) -> list[list[Block]]:
     section = re.split(r"\n##", section)[0]
     found = re.split(r"\*{0,2}Releases? (?:one|two|three)\b", section)
     blocks = [
-        re.findall(r"^```(\w+) ?(\S*)\n(.*?)^```", part, re.DOTALL | re.MULTILINE)
-        for part in found
+        re.findall(r"^```(\w+) ?(\S*)\n(.*?)^```", part, re.DOTALL | re.MULTILINE) for part in found
     ]
     return [part for part in blocks if any(language == "console" for language, _, _ in part)]
 

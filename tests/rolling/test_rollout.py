@@ -27,7 +27,7 @@ def fill(url: str, posts: int) -> None:
         )
         connection.execute(
             "INSERT INTO posts (author_id, title, body) "
-            "SELECT (SELECT id FROM users LIMIT 1), format('Title %s', n), '' "
+            "SELECT (SELECT id FROM users LIMIT 1), format('Title %%s', n), '' "
             "FROM generate_series(1, %s) AS n",
             (posts,),
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 import copier
 import hypothesis
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from tests.processes import git
 from tests.project import Project
@@ -75,3 +76,15 @@ def bare_project(installed: Callable[..., Project]) -> Iterator[Project]:
     project = installed("Été & Fils", example=False, ci="gitlab")
     yield project
     project.restore()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium. While it is open, this process has an event loop and can start no other,
+    so it is not kept for longer than a module."""
+    chromium = shutil.which("chromium")
+    assert chromium, "no Chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium)
+        yield browser
+        browser.close()

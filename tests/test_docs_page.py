@@ -1,27 +1,15 @@
 """The page at /docs of a running service, in a real browser: Chromium as Debian packages it."""
 
-import shutil
-from collections.abc import Iterator
 from contextlib import closing
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from tests.project import Project
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    assert chromium, "no Chromium: apt-get install chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium)
-        yield browser
-        browser.close()
 
 
 def test_the_page_works_without_the_internet(project: Project, browser: Browser) -> None:

@@ -15,6 +15,8 @@ import httpx2
 
 from tests.processes import until
 
+# The path that the proxy answers by itself.
+PROXY = "/proxy"
 CONFIGURATION = """\
 global
     maxconn 500
@@ -25,12 +27,14 @@ defaults
     timeout client 60s
     timeout server 60s
     timeout queue 5s
+    # /health/ready answers within 2 s; without this, a check would have to end within `inter`.
+    timeout check 3s
     retries 3
     option redispatch 1
 
 frontend public
     bind 127.0.0.1:{port}
-    http-request return status 200 content-type text/plain string ok if {{ path /api/v1/proxy }}
+    http-request return status 200 content-type text/plain string ok if {{ path {proxy} }}
     default_backend web
 
 backend web
@@ -65,7 +69,7 @@ class Proxy:
         return {
             row["svname"]
             for row in rows
-            if row["pxname"] == "web" and row["status"].startswith("UP")
+            if row["pxname"] == "web" and row["svname"] != "BACKEND" and row["status"] == "UP"
         }
 
 
@@ -79,7 +83,9 @@ def proxied(ports: Sequence[int]) -> Iterator[Proxy]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "haproxy.cfg")
         file.write_text(
-            CONFIGURATION.format(port=port, statistics=statistics, servers="\n".join(servers))
+            CONFIGURATION.format(
+                port=port, statistics=statistics, proxy=PROXY, servers="\n".join(servers)
+            )
         )
         process = subprocess.Popen([program, "-db", "-q", "-f", str(file)])
         proxy = Proxy(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{statistics}")

@@ -1,52 +1,60 @@
 """A new version takes the place of the old one, under load and beside a client that is slow."""
 
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from pathlib import Path
 
 import psycopg
 
 from tests.processes import until
-from tests.rolling.load import Request
-from tests.rolling.proxy import Proxy
-from tests.rolling.replicas import Release, Replica
+from tests.rolling.load import load
+from tests.rolling.outcome import Outcome, Steps
+from tests.rolling.proxy import Proxy, proxied
+from tests.rolling.replicas import Release, Replica, replicas
 
 # How long a transaction of somebody else stays open once the migration waits for it.
 SLOW = 1.5
 # Requests queue behind a migration that queues for a lock: this long at most, then it tries again.
 LOCK_TIMEOUT = 0.3
-# The bound of the issue, for one request.
-BOUND = 1.0
 
 
-@dataclass
-class Steps:
-    """What was done and when, so that a request can be told the step in which it was."""
+def roll_out(old: Release, releases: Sequence[Release], database: str, folder: Path) -> Outcome:
+    """Serve the old version twice behind a proxy, then replace it by one release after the other:
+    migrate, then start one replica anew, then the next."""
+    steps, problem = Steps(), None
+    with (
+        replicas(old, database, folder) as running,
+        proxied([replica.port for replica in running]) as proxy,
+        load(proxy.url) as requests,
+    ):
+        for number, release in enumerate(releases, 1):
+            steps.begin(f"migrate to {number}")
+            if problem := _migrate(release, database):
+                break
+            replace(running, release, proxy, steps)
+    return Outcome(requests, steps, problem)
 
-    begun: list[tuple[float, str]] = field(default_factory=list)
 
-    def begin(self, name: str) -> None:
-        self.begun.append((time.monotonic(), name))
+def _migrate(release: Release, database: str) -> str | None:
+    with slow_client(database):
+        done = release.run(
+            *("alembic", "upgrade", "head"),
+            DATABASE_URL=database,
+            MIGRATION_LOCK_TIMEOUT=f"{LOCK_TIMEOUT}",
+        )
+    return done.stdout if done.returncode else None
 
-    def at(self, moment: float) -> str:
-        names = [name for start, name in self.begun if start <= moment]
-        return names[-1] if names else "before"
 
-    def describe(self, requests: Sequence[Request]) -> str:
-        """Failed and slowest requests, each with its moment and step."""
-        slowest = sorted(requests, key=lambda request: -request.seconds)[:5]
-        failed = [request for request in requests if request.failed]
-        first = min((request.start for request in requests), default=0)
-        lines = [f"{len(requests)} requests, {len(failed)} failed"]
-        lines += [
-            f"{request.start - first:7.2f} s, {request.seconds:.3f} s long, "
-            f"{self.at(request.start)} → {self.at(request.start + request.seconds)}: "
-            f"{request.kind}: {request.outcome}"
-            for request in sorted([*failed[:20], *slowest], key=lambda request: request.start)
-        ]
-        return "\n".join(lines)
+def replace(running: Sequence[Replica], release: Release, proxy: Proxy, steps: Steps) -> None:
+    """Stop each replica and start the release in its place, the next when that one serves."""
+    for number, replica in enumerate(running, 1):
+        steps.begin(f"stop web{number}")
+        replica.stop()
+        steps.begin(f"start web{number}")
+        replica.start(release)
+        until(lambda: len(proxy.up()) == len(running))
+    steps.begin("replaced")
 
 
 @contextmanager
@@ -79,32 +87,3 @@ WAITING = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND %s = ANY(pg_blocking_pids(pid))
 """
-
-
-def roll_out(
-    name: str, release: Release, replicas: Sequence[Replica], proxy: Proxy, steps: Steps
-) -> str | None:
-    """Migrate, then replace one replica after the other; why it ended there, if it did."""
-    steps.begin(f"{name}: migrate")
-    with slow_client(replicas[0].database):
-        done = release.run(
-            *("alembic", "upgrade", "head"),
-            DATABASE_URL=replicas[0].database,
-            MIGRATION_LOCK_TIMEOUT=f"{LOCK_TIMEOUT}",
-        )
-    if done.returncode:
-        return done.stdout
-    replace(name, release, replicas, proxy, steps)
-    return None
-
-
-def replace(
-    name: str, release: Release, replicas: Sequence[Replica], proxy: Proxy, steps: Steps
-) -> None:
-    for number, replica in enumerate(replicas, 1):
-        steps.begin(f"{name}: stop web{number}")
-        replica.stop()
-        steps.begin(f"{name}: start web{number}")
-        replica.start(release)
-        until(lambda: len(proxy.up()) == len(replicas))
-    steps.begin(f"{name}: done")

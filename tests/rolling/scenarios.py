@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
+
 from tests.project import Project
 from tests.rolling.replicas import Release, release
 from tests.test_recipes import GUIDE, Block, follow
@@ -30,6 +32,12 @@ def part(title: str, number: int = 0) -> Make:
     return lambda project: follow(project, parts(title)[number])
 
 
+def _write_country(project: Project) -> None:
+    """The code that the first release of the recipe speaks of."""
+    project.edit(USERS, "User(**body.model_dump())", 'User(**body.model_dump(), country="CH")')
+    part("A required column")(project)
+
+
 def _stop_using_full_name(project: Project) -> None:
     """As in the recipe to drop a column; clients see the name that they know."""
     project.edit(USER, "import String, true", "import Column, String, true")
@@ -45,11 +53,10 @@ def _stop_using_full_name(project: Project) -> None:
         '    __table_args__ = (Column("full_name", String(200)),)\n'
         '    __mapper_args__ = Base.__mapper_args__ | {"exclude_properties": ["full_name"]}\n',
     )
-    project.edit(SCHEMA, "from pydantic import ", "from pydantic import Field, ")
     project.edit(
         SCHEMA,
-        "    email: Email\n    full_name: Line\n",
-        "    email: Email\n    display_name: Line = Field(validation_alias='full_name')\n",
+        '    full_name: Line = Field(examples=["Ada Lovelace"])\n',
+        "    display_name: Line = Field(validation_alias='full_name')\n",
     )
     project.edit(
         SCHEMA,
@@ -74,6 +81,7 @@ def _drop_full_name(project: Project) -> None:
 
 
 USER, SCHEMA = "src/app/models/user.py", "src/app/schemas/user.py"
+USERS = "src/app/api/v1/users.py"
 
 
 @dataclass(frozen=True)
@@ -87,7 +95,7 @@ class Scenario:
 
 SCENARIOS = [
     Scenario("add a column", (part("A column"),)),
-    Scenario("NOT NULL in steps", (part("A required column", 0), part("A required column", 1))),
+    Scenario("NOT NULL in steps", (_write_country, part("A required column", 1))),
     Scenario(
         "rename by expand and contract",
         (part("Rename", 0), part("Rename", 1), _stop_using_full_name, _drop_full_name),
@@ -107,3 +115,25 @@ def write(project: Project, scenario: Scenario, database: str, folder: Path) -> 
         make(developer)
         releases.append(release(project, folder / f"{number}"))
     return releases
+
+
+def prepare(old: Release, scenario: Scenario, database: str) -> None:
+    """Make an empty database the one of the old version in production, with rows in its tables."""
+    done = old.run("alembic", "upgrade", "head", DATABASE_URL=database)
+    assert done.returncode == 0, done.stdout
+    with psycopg.connect(database) as connection:
+        # Keys are not checked, which would take most of the time.
+        connection.execute("SET session_replication_role = replica")
+        connection.execute(
+            "INSERT INTO users (email, full_name) "
+            "SELECT format('user%s@example.com', n), format('User %s', n) "
+            "FROM generate_series(1, 1000) AS n"
+        )
+        connection.execute(
+            "INSERT INTO posts (author_id, title, body) "
+            "SELECT (SELECT id FROM users LIMIT 1), format('Title %%s', n), '' "
+            "FROM generate_series(1, %s) AS n",
+            (scenario.rows,),
+        )
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE")

@@ -13,6 +13,7 @@ from migrator.rehearse.outcome import Applied, Rehearsal, Request, Statement
 from tests.conftest import ROOT
 from tests.migrator.history import ENV, History
 from tests.migrator.traffic import WAITING
+from tests.processes import until
 
 LOCK_TIMEOUT = 0.3
 SLOW = 0.6
@@ -21,7 +22,6 @@ WRITES = {
     "insert": "INSERT INTO {} (name, amount) VALUES ('new', %(id)s)",
     "update": "UPDATE {} SET amount = amount + 1 WHERE id = %(id)s",
 }
-QUIET = 0.4  # seconds of traffic before and after
 
 
 def rehearse(
@@ -62,10 +62,10 @@ def rehearse(
     for migration in migrations:
         history.add(migration)
     with traffic(history.url, tables, rows, pause) as requests:
-        time.sleep(QUIET)
+        everything = {(table, kind) for table in tables for kind in (*READS, *WRITES)}
+        until(lambda: everything <= {(r.table, r.kind) for r in [*requests]})
         with slow_client(history.url, blocker):
             history.upgrade(**variables)
-        time.sleep(QUIET)
     report = json.loads(record.read_text())
     watched = [
         Statement(**{**fields, "rewritten": tuple(fields.get("rewritten", ()))})

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from itertools import cycle, product
+from itertools import cycle, islice, product
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,8 @@ PAGE = 20
 ROWS = 200
 SUPPLY = 1000
 BEGINNINGS = (1_000_000, 1_000_000_000)
-# Rounds without a pause before the traffic counts as running: the server's plans of prepared
-# statements are what they stay after five.
+# How often everything is sent without a pause before the traffic counts as running: the server's
+# plans of prepared statements are what they stay after five.
 WARM = 6
 # Requests that are kept, some hundred bytes each; beyond it every second is dropped.
 KEPT = 400_000
@@ -304,7 +304,8 @@ class Job:
     def title(self) -> str:
         return self.script.table.title
 
-    def next(self) -> tuple[str, Statement] | None:
+    def next(self, *, last: bool) -> tuple[str, Statement] | None:
+        """What comes next; one new row is kept for the `last` requests."""
         kind = self.kinds[self.sent % len(self.kinds)]
         place = self.sent // len(self.kinds)
         self.sent += 1
@@ -313,7 +314,7 @@ class Job:
                 return kind, self.script.read(place)
             case "update":
                 return kind, self.script.update(place)
-            case "insert" if self.supply and self.supply.waiting:
+            case "insert" if self.supply and len(self.supply.waiting) > (0 if last else 1):
                 row = self.supply.waiting.pop()
                 return kind, replace(self.script, inserted=self.supply.columns).insert(row)
             case "page":
@@ -325,7 +326,7 @@ class Control:
     title = ""
     kinds = (CONTROL,)
 
-    def next(self) -> tuple[str, Statement]:
+    def next(self, *, last: bool) -> tuple[str, Statement]:
         return CONTROL, Statement("SELECT 1")
 
 
@@ -368,7 +369,7 @@ async def _main() -> None:
         async with supplier.connect() as connection:
             jobs, silent = await _jobs(connection, load)
             limit = await connection.exec_driver_sql("SHOW max_connections")
-            most = max(1, int(limit.scalar_one()) - RESERVED)
+            most = max(2, int(limit.scalar_one()) - RESERVED)
             await connection.rollback()
     except (DBAPIError, OSError) as error:
         print(json.dumps({"error": str(error).partition("\n")[0]}), flush=True)
@@ -376,22 +377,26 @@ async def _main() -> None:
     workers: list[list[Job | Control]] = [[Control()], *([] for _ in jobs[: most - 1])]
     for place, job in enumerate(jobs):
         workers[1 + place % (len(workers) - 1)].append(job)
-    engine = create_async_engine(
-        url,
-        pool_size=len(workers),
-        max_overflow=0,
-        connect_args={
-            "command_timeout": TIMEOUT,
-            "server_settings": {"application_name": "rehearse: traffic"},
-        },
-    )
+    # A connection for each, or it would be chance who meets a plan that it has prepared.
+    engines = [
+        create_async_engine(
+            url,
+            pool_size=1,
+            max_overflow=0,
+            connect_args={
+                "command_timeout": TIMEOUT,
+                "server_settings": {"application_name": "rehearse: traffic"},
+            },
+        )
+        for _ in workers
+    ]
     recorder = Recorder()
     stop = asyncio.Event()
     warm = [asyncio.Event() for _ in workers]
     pause = max(1, load.workers) / load.rate
     tasks = [
         asyncio.create_task(_work(engine, jobs, pause / len(jobs), recorder, event, stop))
-        for jobs, event in zip(workers, warm, strict=True)
+        for engine, jobs, event in zip(engines, workers, warm, strict=True)
     ]
     refill = asyncio.create_task(_refill(supplier, jobs))
     await asyncio.gather(*(event.wait() for event in warm))
@@ -404,8 +409,8 @@ async def _main() -> None:
     await asyncio.gather(refill, return_exceptions=True)
     sent = [(table, kind, number) for (table, kind), number in recorder.sent.items()]
     print(json.dumps({"requests": recorder.requests, "sent": sent}), flush=True)
-    await engine.dispose()
-    await supplier.dispose()
+    for engine in (*engines, supplier):
+        await engine.dispose()
 
 
 async def _jobs(connection: AsyncConnection, load: Load) -> tuple[list[Job], dict[str, str]]:
@@ -444,28 +449,41 @@ async def _work(
     warm: asyncio.Event,
     stop: asyncio.Event,
 ) -> None:
-    """Send one request at a time, each so long after the one before, whatever happens to it."""
+    """Send one request at a time, each so long after the one before, whatever happens to it.
+
+    Everything is sent once more after the end, so that nothing that a change broke goes unnoticed,
+    however soon it was done.
+    """
+    turns = cycle(jobs)
+    everything = len(jobs) * max(len(job.kinds) for job in jobs)
+    for job in islice(turns, WARM * everything):
+        await _send(engine, job, recorder)
+    warm.set()
     due = time.monotonic()
-    for number, job in enumerate(cycle(jobs)):
-        if number == WARM * sum(len(job.kinds) for job in jobs):
-            warm.set()
-        if stop.is_set():
-            return
-        if request := job.next():
-            kind, statement = request
-            started, error = time.monotonic(), ""
-            try:
-                async with engine.begin() as connection:
-                    await connection.exec_driver_sql(statement.sql, statement.parameters)
-            # Whatever it is, the service would go on.
-            except Exception as failure:
-                error = _described(failure)
-            recorder.add(job.title, kind, started, time.monotonic() - started, error)
+    while not stop.is_set():
+        await _send(engine, next(turns), recorder)
         due = max(due + pause, time.monotonic())
-        if not warm.is_set():
-            continue
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), due - time.monotonic())
+    for job in islice(turns, everything):
+        await _send(engine, job, recorder, last=True)
+
+
+async def _send(
+    engine: AsyncEngine, job: Job | Control, recorder: Recorder, *, last: bool = False
+) -> None:
+    request = job.next(last=last)
+    if request is None:
+        return
+    kind, statement = request
+    started, error = time.monotonic(), ""
+    try:
+        async with engine.begin() as connection:
+            await connection.exec_driver_sql(statement.sql, statement.parameters)
+    # Whatever it is, the service would go on.
+    except Exception as failure:
+        error = _described(failure)
+    recorder.add(job.title, kind, started, time.monotonic() - started, error)
 
 
 async def _refill(engine: AsyncEngine, jobs: Sequence[Job]) -> None:

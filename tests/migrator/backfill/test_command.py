@@ -254,3 +254,13 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(service: Service) ->
     [boundary, batch] = found["statements"]
     assert service.sql(boundary) == [(1000, "1000")]
     assert service.sql(batch) == [(1000, 1000, 0)]
+
+
+@pytest.mark.slow
+def test_a_dry_run_on_an_empty_table_warns_of_nothing(service: Service) -> None:
+    service.items(0)
+    service.write()
+
+    found = service.backfill("fill", "--dry-run", "--format", "json").outcome
+
+    assert (found["counted"], found["scans"]) == (0, False)

@@ -42,7 +42,7 @@ class Rehearsing(GuardProject):
         return subprocess.Popen(
             [
                 *command,
-                *(["--since", "start"] if "--since" not in options else []),
+                *(["--since", "start"] if not {"--since", "--all"} & {*options} else []),
                 *map(str, options),
             ],
             cwd=self.folder,
@@ -183,7 +183,7 @@ def test_leftovers_and_a_way_back_that_is_none_are_found(project: Rehearsing) ->
 def test_the_guard_is_cleared_of_locks_and_never_of_compatibility(project: Rehearsing) -> None:
     project.add(
         "both",
-        "op.execute(\"ALTER TABLE person ADD COLUMN size int DEFAULT usual_size()\")",
+        'op.execute("ALTER TABLE person ADD COLUMN size int DEFAULT usual_size()")',
         "start",
         downgrade='op.drop_column("person", "size")',
     )
@@ -312,6 +312,14 @@ def test_what_is_wrong_is_said_in_a_sentence(
 
 def test_with_nothing_new_there_is_nothing_to_do(project: Rehearsing) -> None:
     assert "Nothing" in project.run()[1]
+
+
+def test_the_first_revisions_meet_nobody(project: Rehearsing) -> None:
+    code, printed, _ = project.run("--all")
+
+    assert code == 0
+    assert "0 tables" in printed.splitlines()[-1]
+    assert "nobody was there to wait" in printed.splitlines()[-1]
 
 
 def test_revisions_before_that_fail_are_no_finding(project: Rehearsing) -> None:

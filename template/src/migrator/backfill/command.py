@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
         script = ScriptDirectory.from_config(config)
         folder = Path(script.dir) / "backfills"
         if arguments.name is None:
-            print(*names(folder), sep="\n")
+            print(*(names(folder) or [f"No backfill in {folder} yet."]), sep="\n")
             return DONE
         backfill = load(folder, arguments.name)
         work = _dry_run if arguments.dry_run else _run

@@ -75,7 +75,8 @@ def dry_run(connection: Connection, backfill: Backfill, name: str, batch_size: i
             for statement in statements
             for line in connection.exec_driver_sql(f"EXPLAIN {statement}").scalars()
         ]
-        scans = any(_scans(connection, table, statement) for statement in statements)
+        # Of no rows, any plan reads all.
+        scans = batch.rows > 0 and any(_scans(connection, table, one) for one in statements)
     batches = None if table.rows is None else ceil(max(table.rows - state.seen, 1) / batch_size)
     return DryRun(
         table=table.name,

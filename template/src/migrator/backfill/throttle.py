@@ -63,7 +63,7 @@ class Throttle:
         if not changed:
             return
         rate = limits.max_rows_per_second
-        sleep(max(limits.pause, changed / rate - seconds if rate else 0))
+        sleep(max(limits.pause, changed / rate if rate else 0))
         if limits.max_lag is not None:
             self._wait_for_standbys(limits.max_lag)
 

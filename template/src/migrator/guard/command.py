@@ -125,7 +125,7 @@ def _rule(rule: Rule) -> report.Rule:
 
 def _verdict(found: Report) -> str:
     if not found.looked_at and not found.findings:
-        return "Looked at nothing: the base branch has all revisions (--all looks at them too)."
+        return "Looked at nothing: no revision is new (--all takes all of them)."
     counts = found.counts() or "nothing found"
     permitted = f", {len(found.permitted)} permitted" if found.permitted else ""
     verdict = f"Looked at {count(len(found.looked_at), 'revision')}: {counts}{permitted}."

@@ -60,8 +60,8 @@ def checkout(top: Path, root: Path, commit: str) -> Iterator[Checkout]:
         code, venv = Path(temporary, "code"), Path(temporary, "venv")
         # Hooks are for the developer's checkouts.
         git = ["git", "-C", str(top), "-c", "core.hooksPath=/dev/null", "worktree"]
-        required([*git, "add", "--quiet", "--detach", str(code), commit], top)
         try:
+            required([*git, "add", "--quiet", "--detach", str(code), commit], top)
             folder = code / root.relative_to(top)
             if not (folder / "pyproject.toml").is_file():
                 raise ProjectError(f"{commit[:12]} has no {root.relative_to(top)}/pyproject.toml")

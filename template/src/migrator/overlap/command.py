@@ -75,7 +75,7 @@ def overlap(configuration: Configuration, base: str, server: str) -> Report:
     if not new:
         return Report(
             title="overlap",
-            verdict="Nothing to try: the base branch has all revisions.",
+            verdict="Nothing to try: no revision is new.",
             rules=OVERLAP_RULES,
         )
     commit = history.base_commit(top, base or configuration.base_branch)

@@ -175,7 +175,7 @@ def base_commit(top: Path, branch: str = "") -> str:
                 return base
             raise ProjectError(f"{name} and HEAD have no commit in common: is the clone shallow?")
     wanted = branch or "main or master"
-    raise ProjectError(f"git knows no branch {wanted}: fetch it, or name another with --base")
+    raise ProjectError(f"git knows no branch {wanted}: fetch it, or name another")
 
 
 def _git(folder: Path, *arguments: str, check: bool = True) -> str:

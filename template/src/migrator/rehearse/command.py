@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
         configuration = load(Path.cwd(), rules.NAMES)
         chosen = selection.select(configuration, arguments)
         if not chosen.sources:
-            verdict = "Nothing to rehearse: the base branch has all revisions (--all tries them)."
+            verdict = "Nothing to rehearse: no revision is new (--all takes all of them)."
             return output.show(Report(title="rehearsal", verdict=verdict, rules=RULES), arguments)
         outcome = _rehearse(configuration, chosen, arguments)
         report = _report(outcome, chosen.sources)
@@ -173,15 +173,19 @@ def _statement(step: summary.Step) -> dict[str, Any]:
 
 def _verdict(report: Report, outcome: Outcome) -> str:
     tables = summary.tables(outcome.rehearsal)
-    requests = sum(found.reads.requests + found.writes.requests for found in tables)
-    failures = sum(found.failures for found in tables)
-    longest = max((found.longest for found in tables), default=0)
-    served = f"{requests} requests, {failures or 'none'} failed, the longest took {longest:.2f} s"
-    revisions, filled = count(len(report.looked_at), "revision"), len(outcome.rehearsal.rows)
+    revisions = count(len(report.looked_at), "revision")
+    served = _served(tables) if tables else "nobody was there to wait"
     return (
-        f"Rehearsed {revisions} on {count(filled, 'table')} of PostgreSQL "
+        f"Rehearsed {revisions} on {count(len(outcome.rehearsal.rows), 'table')} of PostgreSQL "
         f"{outcome.rehearsal.postgresql}: {served}; {report.counts() or 'nothing found'}."
     )
+
+
+def _served(tables: Sequence[summary.Table]) -> str:
+    requests = sum(found.reads.requests + found.writes.requests for found in tables)
+    failures = sum(found.failures for found in tables)
+    longest = max(found.longest for found in tables)
+    return f"{requests} requests, {failures or 'none'} failed, the longest took {longest:.2f} s"
 
 
 def _with_guard(

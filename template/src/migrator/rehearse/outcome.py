@@ -69,7 +69,7 @@ class Rehearsal:
 
     `traced` are the statements as they were tried alone, which shows what they lock; `watched` the
     same under traffic, which shows when and for how long, each attempt by itself. `rate` is in
-    requests per second, `lock_timeout` in seconds, `verdict` one line.
+    requests per second to each table, `lock_timeout` in seconds, `verdict` one line.
     """
 
     base: str

@@ -1,5 +1,6 @@
 """docker-compose.prod.yml: what it asks for, and two deployments with it."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,32 @@ def test_what_is_missing_is_named(project: Project, missing: str) -> None:
 
     assert done.returncode
     assert f"{missing} is missing a value: set it" in done.stderr
+
+
+def environments(project: Project, **variables: str) -> dict[str, dict[str, str]]:
+    """What the containers of each service are given."""
+    given = {"DATABASE_URL": "", "VERSION": "1", **variables}
+    printed = Stack(project.path, given, (FILE,))("config", "--format", "json").stdout
+    services = json.loads(printed)["services"]
+    return {name: service["environment"] for name, service in services.items()}
+
+
+def test_any_setting_may_stand_in_a_file(project: Project) -> None:
+    project.write(".env", "ALLOWED_HOSTS=api.example.com\nDATABASE_URL_FILE=/somewhere/url\n")
+
+    for given in environments(project).values():
+        assert given["ALLOWED_HOSTS"] == "api.example.com"
+        assert given["DATABASE_URL_FILE"] == "/run/secrets/database_url"
+
+
+@pytest.mark.parametrize("name", ["MIGRATION_DATABASE_URL", "MIGRATION_DATABASE_URL_FILE"])
+def test_only_the_migration_knows_who_may_change_the_schema(project: Project, name: str) -> None:
+    project.write(".env", f"{name}=postgresql://owner@db/app\n")
+
+    given = environments(project)
+
+    assert given["migrate"][name]
+    assert given["web"][name] == ""
 
 
 def test_no_password_is_in_the_file(project: Project) -> None:

@@ -13,7 +13,8 @@ from tests.processes import run
 
 pytestmark = pytest.mark.slow
 
-WITH_CLUSTER = "# with a cluster\n"
+# Begins a block that needs what is not here. An engine is in tests/containers/test_proxy.py.
+NEED = r"# with an? (\w+)\n"
 
 
 @pytest.fixture(scope="session")
@@ -21,17 +22,17 @@ def document(folder: Path) -> str:
     return (folder / "docs/deployment.md").read_text(encoding="utf-8")
 
 
-def commands(document: str, *, with_cluster: bool) -> list[list[str]]:
+def commands(document: str, *, need: str) -> list[list[str]]:
     return [
         shlex.split(line.removeprefix("$ "))
-        for block in re.findall(r"```console\n(.*?)```", document, re.DOTALL)
-        if block.startswith(WITH_CLUSTER) == with_cluster
-        for line in block.removeprefix(WITH_CLUSTER).splitlines()
+        for needed, block in re.findall(rf"```console\n(?:{NEED})?(.*?)```", document, re.DOTALL)
+        if needed == need
+        for line in block.splitlines()
     ]
 
 
 def test_what_needs_no_cluster_runs(document: str, folder: Path) -> None:
-    shown = commands(document, with_cluster=False)
+    shown = commands(document, need="")
     assert shown
     for command in shown:
         assert run(*command, cwd=folder).stdout
@@ -40,7 +41,7 @@ def test_what_needs_no_cluster_runs(document: str, folder: Path) -> None:
 def test_what_needs_a_cluster_names_what_is_there(
     document: str, folder: Path, everything: Manifests
 ) -> None:
-    shown = commands(document, with_cluster=True)
+    shown = commands(document, need="cluster")
     assert shown
     labels = [template["metadata"]["labels"] for template in everything.templates().values()]
     components = {label["app.kubernetes.io/component"] for label in labels}
@@ -64,7 +65,7 @@ def test_it_says_how_each_secret_is_made(
         yaml.safe_load(run(*command, "--dry-run=client", "--output=yaml", cwd=tmp_path).stdout)[
             "metadata"
         ]["name"]
-        for command in commands(document, with_cluster=True)
+        for command in commands(document, need="cluster")
         if command[:3] == ["kubectl", "create", "secret"]
     }
     assert made | {"database-app"} == set(secrets([*production.all, *everything.all]))
@@ -77,7 +78,7 @@ def secrets(value: object) -> Iterator[str]:
             yield from secrets(part)
     if isinstance(value, dict):
         for key, part in value.items():
-            if key in {"secret", "secretKeyRef", "accessKeyId", "secretAccessKey"}:
+            if key in {"secret", "secretRef", "secretKeyRef", "accessKeyId", "secretAccessKey"}:
                 yield part.get("secretName") or part["name"]
             else:
                 yield from secrets(part)

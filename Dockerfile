@@ -29,4 +29,4 @@ RUN --mount=type=cache,target=/var/cache/uv \
 USER slipway
 WORKDIR /service
 ENV PATH=/service/.venv/bin:$PATH
-CMD ["uvicorn", "app.main:app", "--host", "0.0.0.0"]
+CMD ["python", "-m", "app", "--host", "0.0.0.0"]

@@ -129,9 +129,9 @@ class Stack:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.variables['PORT']}"
 
-    def containers(self, service: str, **variables: str) -> list[str]:
+    def containers(self, service: str) -> list[str]:
         """The containers of a service that run."""
-        return self("ps", "--quiet", service, **variables).stdout.split()
+        return self("ps", "--quiet", service).stdout.split()
 
 
 @contextmanager

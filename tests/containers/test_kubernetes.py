@@ -38,7 +38,8 @@ def variables(manifests: Manifests, workload: str, url: str) -> dict[str, str]:
     found: dict[str, str] = {}
     container = manifests.container(workload)
     for source in container.get("envFrom", []):
-        found |= manifests.one("ConfigMap", source["configMapRef"]["name"])["data"]
+        if settings := source.get("configMapRef"):
+            found |= manifests.one("ConfigMap", settings["name"])["data"]
     for variable in container["env"]:
         found[variable["name"]] = variable.get("value", url)
     return found

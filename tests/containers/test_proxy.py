@@ -1,10 +1,10 @@
 """docs/deployment.md on Compose: replicas behind HAProxy, and a new version that nobody notices."""
 
 import re
-import shlex
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -80,9 +80,8 @@ def test_a_new_version_takes_over_behind_a_proxy_and_no_request_fails(
     project: Project, database: Postgres
 ) -> None:
     document = (project.path / "docs/deployment.md").read_text(encoding="utf-8")
-    commands = block(document, "console\n# with an engine")
-    commands = commands.replace(FILES[0], " --file ".join(FILES)).replace("$ ", "")
-    migrate, beside, alone = map(shlex.split, commands.splitlines())
+    rollout = block(document, "console\n# with an engine")
+    rollout = rollout.replace(FILES[0], " --file ".join(FILES)).replace("$ ", "")
     project.write("mine.yml", MINE.format(network=database.network))
     project.write("haproxy.cfg", HAPROXY + block(document, "haproxy"))
     project.write("database_url", database.create_database())
@@ -90,20 +89,23 @@ def test_a_new_version_takes_over_behind_a_proxy_and_no_request_fails(
     project.write(".env", settings)
 
     with stack(project.path, *FILES, IMAGE=unique_name()) as production:
+        first, second = (
+            replace(production, variables={**production.variables, "VERSION": version})
+            for version in ("1", "2")
+        )
+        for version in (first, second):
+            Project(project.path, version.variables).just("build")
+        first("up", "--detach", "--wait")
+        old = first.containers("web")
+        until(lambda: status(f"{first.url}/api/v1/users") == 200)
 
-        def deploy(version: str, *commands: list[str]) -> None:
-            variables = {**production.variables, "VERSION": version}
-            Project(project.path, variables).just("build")
-            for command in commands:
-                run(*command, cwd=project.path, variables=variables)
+        with asked(f"{first.url}/api/v1/users") as statuses:
+            run("sh", "-ec", rollout, cwd=project.path, variables=second.variables)
+            new = second.containers("web")
+            # What is to be there is there: nothing is left to be done.
+            second("up", "--detach", "--wait")
 
-        deploy("1", migrate, alone)
-        first = production.containers("web", VERSION="1")
-        until(lambda: status(f"{production.url}/api/v1/users") == 200)
-        with asked(f"{production.url}/api/v1/users") as statuses:
-            deploy("2", migrate, beside, alone)
-
-        second = production.containers("web", VERSION="2")
-        assert len(first) == len(second) == 2
-        assert not {*first} & {*second}
+        assert len(old) == len(new) == 2
+        assert not {*old} & {*new}
+        assert second.containers("web") == new
         assert set(statuses) == {200}

@@ -59,8 +59,8 @@ async def test_live_and_ready(client: httpx2.AsyncClient) -> None:
 async def test_without_the_database_it_lives_but_is_not_ready(
     empty_database_url: URL, caplog: pytest.LogCaptureFixture
 ) -> None:
-    nowhere = empty_database_url.set(database="nowhere")
-    async with served(application_with(nowhere)) as client:
+    away = empty_database_url.set(query={"host": "/nowhere"})
+    async with served(application_with(away)) as client:
         assert (await client.get("/health/live")).status_code == 200
         answer = await client.get("/health/ready")
     assert answer.status_code == 503

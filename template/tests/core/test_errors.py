@@ -7,13 +7,16 @@ from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
-from fastapi import APIRouter, FastAPI, HTTPException
+from fastapi import APIRouter, FastAPI, HTTPException, Request
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 from sqlalchemy import URL, text
 
 from app.core.application import create_application
 from app.core.config import Settings
 from app.core.db.session import SessionDep
+from app.core.logging import LogFormat, configure_logging
+from tests.core.listening import listening
 
 router = APIRouter()
 
@@ -29,6 +32,73 @@ async def create_row(row: Row, session: SessionDep) -> None:
 
 @router.delete("/rows")
 async def delete_rows() -> None: ...
+
+
+VIOLATIONS = {
+    "one": "INSERT INTO rows VALUES (1), (1)",
+    "positive": "INSERT INTO rows VALUES (-1)",
+    "apart": "INSERT INTO bookings VALUES (1), (1)",
+    "parent": "INSERT INTO children VALUES (7)",
+    "kept": "WITH parent AS (INSERT INTO parents VALUES (1)) INSERT INTO keepers VALUES (1)",
+    "in_the_end": "INSERT INTO late VALUES (1), (1)",
+}
+TABLES = """
+CREATE TABLE rows (number int CONSTRAINT one UNIQUE CONSTRAINT positive CHECK (number > 0));
+CREATE TABLE bookings (room int, CONSTRAINT apart EXCLUDE USING btree (room WITH =));
+CREATE TABLE parents (id int PRIMARY KEY);
+CREATE TABLE children (parent int CONSTRAINT parent REFERENCES parents);
+CREATE TABLE keepers (parent int CONSTRAINT kept REFERENCES parents ON DELETE RESTRICT);
+CREATE TABLE late (number int CONSTRAINT in_the_end UNIQUE DEFERRABLE INITIALLY DEFERRED);
+CREATE TABLE notes (text text, place int NOT NULL)
+"""
+
+
+@router.post("/violations/{constraint}")
+async def violate(constraint: str, session: SessionDep) -> None:
+    await session.execute(text(VIOLATIONS[constraint]))
+    if constraint == "kept":
+        await session.execute(text("DELETE FROM parents"))
+
+
+class Note(BaseModel):
+    text: str
+
+
+@router.post("/null")
+async def write_null(note: Note, session: SessionDep) -> None:
+    await session.execute(text("INSERT INTO notes VALUES (:text, NULL)"), note.model_dump())
+
+
+@router.post("/cast")
+async def cast(note: Note, session: SessionDep) -> None:
+    await session.execute(text("SELECT CAST(CAST(:text AS text) AS int)"), note.model_dump())
+
+
+@router.post("/argument")
+async def pass_wrong_argument(note: Note, session: SessionDep) -> None:
+    await session.execute(text("INSERT INTO rows VALUES (:text)"), note.model_dump())
+
+
+@router.post("/output", response_model=Row)
+async def answer_wrongly(note: Note) -> dict[str, str]:
+    return {"number": note.text}
+
+
+@router.get("/half")
+async def answer_half() -> StreamingResponse:
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"half"
+        raise HTTPException(404)
+
+    return StreamingResponse(parts())
+
+
+@router.post("/lost")
+async def lose_the_database(request: Request, session: SessionDep) -> None:
+    pid = await session.scalar(text("SELECT pg_backend_pid()"))
+    await session.execute(text("INSERT INTO rows VALUES (1)"))
+    async with request.app.state.engine.connect() as other:
+        await other.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": pid})
 
 
 @router.get("/forbidden")
@@ -67,7 +137,8 @@ async def serve(settings: Settings) -> AsyncIterator[FastAPI]:
 async def application(empty_database_url: URL) -> AsyncIterator[FastAPI]:
     async for application in serve(settings(empty_database_url)):
         async with application.state.engine.begin() as connection:
-            await connection.execute(text("CREATE TABLE rows (number int CONSTRAINT one UNIQUE)"))
+            for table in TABLES.split(";"):
+                await connection.execute(text(table))
         yield application
 
 
@@ -140,6 +211,51 @@ async def test_a_conflict_names_the_constraint(client: httpx2.AsyncClient) -> No
     )
 
 
+@pytest.mark.parametrize("constraint", VIOLATIONS)
+async def test_every_kind_of_constraint_is_named(
+    client: httpx2.AsyncClient, constraint: str
+) -> None:
+    response = await client.post(f"/violations/{constraint}")
+
+    assert assert_problem(response, 409)["constraint"] == constraint
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+@pytest.mark.parametrize("path", ["/null", "/cast", "/argument", "/output"])
+async def test_a_bug_stands_in_the_log_without_what_was_sent(
+    application: FastAPI,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    path: str,
+    log_format: LogFormat,
+) -> None:
+    configure_logging("INFO", log_format)
+    caplog.set_level(logging.WARNING, "httpx2")
+    async with listening(application) as port, httpx2.AsyncClient() as client:
+        response = await client.post(
+            f"http://127.0.0.1:{port}{path}?token=s3cret",
+            json={"text": "s3cret"},
+            headers={"authorization": "s3cret"},
+        )
+
+    problem = assert_problem(response, 500)
+    assert problem.keys() == {"title", "status", "id"}
+    logged = capsys.readouterr().err
+    assert "Exception in ASGI application" in logged
+    assert str(problem["id"]) in logged
+    assert "s3cret" not in logged
+
+
+async def test_an_error_in_the_middle_of_a_response_cuts_it_off(
+    application: FastAPI, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with listening(application) as port, httpx2.AsyncClient() as client:
+        with pytest.raises(httpx2.RemoteProtocolError):
+            await client.get(f"http://127.0.0.1:{port}/half")
+
+    assert "response already started" in caplog.text
+
+
 async def test_a_bug_tells_its_id_and_the_log_the_rest(
     client: httpx2.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -202,3 +318,8 @@ async def test_a_connection_that_ends_under_a_statement(
             await connection.rollback()
 
     assert_problem(await request, 503)
+
+
+async def test_a_connection_that_ends_before_the_commit(client: httpx2.AsyncClient) -> None:
+    assert_problem(await client.post("/lost"), 503)
+    assert (await client.post("/rows", json={"number": 1})).status_code == 201

@@ -1,16 +1,17 @@
 """What the server takes of headers, on a real socket."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
-from uvicorn import Config
-from uvicorn.server import ServerState
 
 from app.core.protocol import MAX_HEADERS, BoundedHttpProtocol
+from tests.core.listening import listening
 
 START = b"POST / HTTP/1.1\r\nhost: testserver\r\n"
 CHUNKED = START + b"transfer-encoding: chunked\r\n\r\n"
@@ -18,20 +19,25 @@ LONG = MAX_HEADERS + 1
 
 
 async def count(scope: Scope, receive: Receive, send: Send) -> None:
-    body = await Request(scope, receive).body()
+    """Answer with the size of the body, or, at /at-once, without it."""
+    body = b"" if scope["path"] == "/at-once" else await Request(scope, receive).body()
     await Response(str(len(body)))(scope, receive, send)
 
 
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
-    config = Config(count, log_config=None, lifespan="off")
-    config.load()
+    async with listening(count) as port:
+        yield port
 
-    def protocol() -> BoundedHttpProtocol:
-        return BoundedHttpProtocol(config=config, server_state=ServerState(), app_state={})
 
-    async with await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0) as server:
-        yield server.sockets[0].getsockname()[1]
+class Impatient(BoundedHttpProtocol):
+    patience = 0.1
+
+
+@pytest.fixture
+async def impatient() -> AsyncIterator[int]:
+    async with listening(count, Impatient) as port:
+        yield port
 
 
 async def exchange(port: int, *parts: bytes) -> bytes:
@@ -60,6 +66,64 @@ async def test_headers_that_do_not_end_are_cut_off(port: int, start: bytes, piec
     answer = await exchange(port, start, piece * (LONG // len(piece) + 1))
 
     assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\n\r\n",
+        b"CONNECT testserver:80 HTTP/1.1\r\n\r\n",
+        START + b"content-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",
+        START + b"content-length: -1\r\n\r\n",
+        START + b"x : y\r\n\r\n",
+    ],
+)
+async def test_what_is_not_http_is_answered_with_a_problem(port: int, request_: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request_)
+    async with asyncio.timeout(10):
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"content-type: application/problem+json" in head.lower()
+    assert b"content-length: %d" % len(body) in head.lower()
+    assert json.loads(body)["status"] == 400
+
+
+@pytest.mark.parametrize("said", [b"", b"GET", START + b"x-header: y\r\n"])
+async def test_headers_that_do_not_come_are_not_waited_for(impatient: int, said: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", impatient)
+    writer.write(said)
+    async with asyncio.timeout(10):
+        assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_body_that_was_answered_is_not_taken_for_ever(impatient: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", impatient)
+    writer.write(b"POST /at-once HTTP/1.1\r\nhost: testserver\r\ncontent-length: 9999\r\n\r\n")
+    with suppress(ConnectionError):
+        async with asyncio.timeout(10):
+            assert b" 200 OK" in await reader.readuntil(b"\r\n\r\n")
+            while not reader.at_eof():
+                writer.write(b"x")
+                await asyncio.sleep(0.01)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(reader.read(1), 0.01)
+    writer.close()
+
+
+async def test_a_request_may_take_longer_than_its_headers(impatient: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", impatient)
+    writer.write(START + b"content-length: 2\r\n\r\nx")
+    await asyncio.sleep(3 * Impatient.patience)
+    writer.write(b"x")
+
+    assert b" 200 OK" in await reader.readuntil(b"\r\n\r\n")
+    writer.close()
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,7 @@ def create_application(
             readiness = Readiness(settings, revisions)
             stack.push_async_callback(readiness.close)
             application.state.readiness = readiness
+            await readiness.refuse_wrong_database()
             if settings.MIGRATE_ON_START:
                 await stack.enter_async_context(migrating())
             stack.enter_context(announced_shutdown(settings.SHUTDOWN_DELAY, readiness.drain))

@@ -3,11 +3,14 @@
 Nothing else in the service reads any of them.
 """
 
+import re
 import sys
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from ipaddress import ip_network
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     HttpUrl,
@@ -36,7 +39,33 @@ def _split_commas(value: object) -> object:
     return value
 
 
-CommaSeparated = Annotated[list[str], NoDecode, BeforeValidator(_split_commas)]
+def _origin(value: str) -> str:
+    if value != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#@]+", value):
+        raise ValueError("must look like https://app.example.com, with nothing after it")
+    return value
+
+
+def _host(value: str) -> str:
+    if not re.fullmatch(r"(\*\.)?[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]", value):
+        raise ValueError("must look like api.example.com or *.example.com, without scheme and port")
+    return value.removesuffix(".")
+
+
+def _network(value: str) -> str:
+    if value != "*":
+        try:
+            ip_network(value)
+        except ValueError:
+            raise ValueError("must be an address or a network, such as 10.0.0.0/8") from None
+    return value
+
+
+# Each is checked here, as what reads it later takes a mistake for a name that nobody has.
+Origin = Annotated[str, AfterValidator(_origin)]
+Host = Annotated[str, AfterValidator(_host)]
+Network = Annotated[str, AfterValidator(_network)]
+Items = TypeVar("Items")
+CommaSeparated = Annotated[list[Items], NoDecode, BeforeValidator(_split_commas)]
 # SQLAlchemy's URL masks its password wherever it is printed.
 DatabaseURL = Annotated[URL, NoDecode, BeforeValidator(parse_database_url)]
 
@@ -87,8 +116,8 @@ class Settings(BaseSettings):
 
     # How long a migration may queue for a lock; queries of the service then queue behind it.
     MIGRATION_LOCK_TIMEOUT: float = Field(default=1, gt=0, le=60)
-    MIGRATION_STATEMENT_TIMEOUT: float = Field(default=60, gt=0)
-    MIGRATION_IDLE_IN_TRANSACTION_TIMEOUT: float = Field(default=60, gt=0)
+    MIGRATION_STATEMENT_TIMEOUT: float = Field(default=60, gt=0, le=604_800)
+    MIGRATION_IDLE_IN_TRANSACTION_TIMEOUT: float = Field(default=60, gt=0, le=604_800)
     # How long to wait for another process that migrates.
     MIGRATION_RUNNER_TIMEOUT: float = Field(default=300, ge=0)
     MIGRATION_ATTEMPTS: int = Field(default=10, ge=1, le=100)
@@ -107,7 +136,7 @@ class Settings(BaseSettings):
     # Processes; in containers, rather more containers.
     WORKERS: int = Field(default=1, ge=1, le=64)
     # Addresses or networks of proxies, whose X-Forwarded-For and -Proto are believed.
-    TRUSTED_PROXIES: CommaSeparated = []
+    TRUSTED_PROXIES: CommaSeparated[Network] = []
     # How long requests that are under way may take to end when the service stops.
     SHUTDOWN_TIMEOUT: int = Field(default=20, ge=0, le=3600)
 
@@ -117,8 +146,8 @@ class Settings(BaseSettings):
     REQUEST_TIMEOUT: float = Field(default=60, gt=0, le=3600)
     MAX_CONCURRENT_REQUESTS: int = Field(default=1000, ge=1)
     # The names by which the service may be asked for; none: by any.
-    ALLOWED_HOSTS: CommaSeparated = []
-    CORS_ALLOWED_ORIGINS: CommaSeparated = []
+    ALLOWED_HOSTS: CommaSeparated[Host] = []
+    CORS_ALLOWED_ORIGINS: CommaSeparated[Origin] = []
     # Serves /docs and /openapi.json; off in production.
     DOCS: bool = Field(default_factory=lambda known: not _is_production(known))
 

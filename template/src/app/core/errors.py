@@ -3,28 +3,32 @@
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
+from uuid import uuid4
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, ResponseValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
+from structlog.contextvars import bind_contextvars
 
 from app.core.db.engine import DatabaseUnavailableError
 from app.core.db.session import DatabaseBusyError
-from app.core.headers import SECURITY_HEADERS
 from app.core.requests import route_template
 
 MEDIA_TYPE = "application/problem+json"
 
-# Appendix A of PostgreSQL's manual. Other violations of integrity are bugs of ours.
-FOREIGN_KEY_VIOLATION, UNIQUE_VIOLATION, EXCLUSION_VIOLATION = "23503", "23505", "23P01"
+# Appendix A of PostgreSQL's manual. A NULL where none may be is a bug of ours, and has no name.
+RESTRICT_VIOLATION, FOREIGN_KEY_VIOLATION = "23001", "23503"
+UNIQUE_VIOLATION, CHECK_VIOLATION, EXCLUSION_VIOLATION = "23505", "23514", "23P01"
 CONFLICTS = {
+    RESTRICT_VIOLATION: "Others refer to this",
     FOREIGN_KEY_VIOLATION: "This refers to what is not there, or others refer to it",
     UNIQUE_VIOLATION: "This is there already",
+    CHECK_VIOLATION: "This breaks a rule",
     EXCLUSION_VIOLATION: "This overlaps with what is there already",
 }
 
@@ -103,7 +107,7 @@ async def _stale(request: Request, error: StaleDataError) -> JSONResponse:
 
 
 async def _conflict(request: Request, error: IntegrityError) -> JSONResponse:
-    """What the client sent contradicts what is there; other violations are bugs of ours."""
+    """What the client sent contradicts what is there, or what may be there."""
     detail = CONFLICTS.get(getattr(error.orig, "sqlstate", ""))
     if detail is None:
         raise error
@@ -119,11 +123,20 @@ async def _unavailable(request: Request, error: DatabaseUnavailableError) -> JSO
     return problem(503, "The database does not answer, try again", headers={"Retry-After": "1"})
 
 
-async def _bug(request: Request, error: Exception) -> JSONResponse:
+async def _bad_output(request: Request, error: ResponseValidationError) -> JSONResponse:
+    """A bug as well, whose message would show the response."""
+    for found in error.errors():
+        found.pop("input", None)
+    raise error
+
+
+async def answer_bug(request: Request, error: Exception) -> JSONResponse:
     """The server logs the error and its traceback, with the same id."""
-    # It is answered outside of all middleware, which would have added these.
-    request_id = request.scope["request_id"]
-    return problem(500, id=request_id, headers={**SECURITY_HEADERS, "x-request-id": request_id})
+    request_id = request.scope.get("request_id")
+    if request_id is None:  # a middleware failed that stands around all of ours
+        request_id = uuid4().hex
+        bind_contextvars(request_id=request_id)
+    return problem(500, id=request_id)
 
 
 def add_error_handlers(application: FastAPI) -> None:
@@ -133,4 +146,5 @@ def add_error_handlers(application: FastAPI) -> None:
     application.exception_handler(StaleDataError)(_stale)
     application.exception_handler(DatabaseBusyError)(_busy)
     application.exception_handler(DatabaseUnavailableError)(_unavailable)
-    application.exception_handler(Exception)(_bug)
+    application.exception_handler(ResponseValidationError)(_bad_output)
+    application.exception_handler(Exception)(answer_bug)

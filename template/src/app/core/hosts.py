@@ -1,11 +1,14 @@
 """Serves only the names that the service is known by, so that no other can be put into links."""
 
+import re
 from collections.abc import Iterable
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.errors import problem
+
+PORT = re.compile(r":\d*\Z")
 
 
 class HostsMiddleware:
@@ -25,8 +28,8 @@ class HostsMiddleware:
         self.unnamed = frozenset(unnamed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in self.unnamed:
-            host = Headers(scope=scope).get("host", "").lower().partition(":")[0]
+        if scope["type"] != "lifespan" and scope["path"] not in self.unnamed:
+            host = PORT.sub("", Headers(scope=scope).get("host", "").lower()).removesuffix(".")
             if host not in self.names and not host.endswith(self.suffixes):
                 await problem(400, "This host is not served here")(scope, receive, send)
                 return

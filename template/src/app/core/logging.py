@@ -5,6 +5,7 @@ import sys
 from typing import Literal, TextIO
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, Processor
 
 LogFormat = Literal["text", "json"]
@@ -16,7 +17,8 @@ ALWAYS: list[Processor] = [
     structlog.stdlib.add_logger_name,
 ]
 JSON: list[Processor] = [
-    structlog.processors.dict_tracebacks,
+    # Without the values of local variables, which structlog shows unless told not to.
+    structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
     structlog.processors.EventRenamer("message"),
     structlog.processors.JSONRenderer(),
 ]
@@ -66,7 +68,7 @@ def configure_logging(level: str, log_format: LogFormat) -> None:
             foreign_pre_chain=[*always, structlog.stdlib.ExtraAdder()],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                _without_colours,
+                _without_doubles,
                 *(JSON if is_json else [text]),
             ],
         )
@@ -79,9 +81,11 @@ def configure_logging(level: str, log_format: LogFormat) -> None:
     _take_over_uvicorn()
 
 
-def _without_colours(_: object, __: str, line: EventDict) -> EventDict:
-    """uvicorn sends some of its messages twice: once with escape sequences in them."""
-    line.pop("color_message", None)
+def _without_doubles(_: object, __: str, line: EventDict) -> EventDict:
+    """uvicorn sends some of its messages with escape sequences too; other handlers, such as those
+    of pytest, leave the message that they made."""
+    for name in ("color_message", "message"):
+        line.pop(name, None)
     return line
 
 

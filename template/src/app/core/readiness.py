@@ -9,7 +9,7 @@ from time import monotonic
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.core.config import Settings
-from app.core.db.engine import DatabaseUnavailableError, create_engine
+from app.core.db.engine import ConnectError, DatabaseUnavailableError, connect, create_engine
 from app.core.startup import StartupError
 from migrator.heads import Revisions, missing, read_applied, read_revisions
 
@@ -50,6 +50,20 @@ class Readiness:
         self._check: asyncio.Task[str | None] | None = None
         self._began = 0.0
         self._known_problem: str | None = None
+
+    async def refuse_wrong_database(self) -> None:
+        """Find out at the start what time does not mend; a server that is away may come back.
+
+        Raises:
+            ConnectError: the server has no such database, or refuses this user or password.
+        """
+        try:
+            async with connect(self._engine):
+                pass
+        except ConnectError as error:
+            if not isinstance(error.__cause__, DatabaseUnavailableError):
+                raise
+            log.warning("Not ready: %s", error)
 
     async def problem(self) -> str | None:
         """Why no request should come here, or `None`; in at most `TIMEOUT` seconds."""

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from asyncpg import PostgresError
 from sqlalchemy import event
 from sqlalchemy.engine import Dialect, ExceptionContext
 from sqlalchemy.engine.interfaces import ConnectArgsType, DBAPIConnection
@@ -15,6 +16,7 @@ from app.core.config import Settings
 # Appendix A of PostgreSQL's manual: connection exceptions, too many connections, and a server that
 # shuts down, crashed, starts, or is asked to end the statement.
 UNAVAILABLE = ("08", "53300", "57P01", "57P02", "57P03")
+DATA_EXCEPTION = "22"
 
 
 class DatabaseUnavailableError(Exception):
@@ -36,6 +38,7 @@ def create_engine(settings: Settings) -> AsyncEngine:
         # Connections beyond the pool would be opened and closed under load, when it hurts most.
         max_overflow=0,
         pool_timeout=settings.DATABASE_POOL_TIMEOUT,
+        hide_parameters=True,
         connect_args={
             "timeout": settings.DATABASE_CONNECT_TIMEOUT,
             # Enforced by the client, so it also ends a wait for a server that no longer answers.
@@ -46,6 +49,7 @@ def create_engine(settings: Settings) -> AsyncEngine:
     event.listen(engine.sync_engine, "do_connect", _connect)
     event.listen(engine.sync_engine, "checkout", _discard_closed)
     event.listen(engine.sync_engine, "handle_error", _tell_unavailable)
+    event.listen(engine.sync_engine, "handle_error", _hide_values)
     return engine
 
 
@@ -70,6 +74,18 @@ def _tell_unavailable(context: ExceptionContext) -> None:
     code = str(getattr(error, "sqlstate", None) or "")
     if context.is_disconnect or isinstance(error, OSError) or code.startswith(UNAVAILABLE):
         raise DatabaseUnavailableError(str(error)) from error
+
+
+def _hide_values(context: ExceptionContext) -> None:
+    """Take out rows and values that PostgreSQL and its driver quote: errors stand in the log."""
+    error = context.original_exception
+    cause = error.__cause__
+    if isinstance(cause, PostgresError):
+        cause.detail = None
+        if str(cause.sqlstate).startswith(DATA_EXCEPTION):
+            for told in (cause, error, context.sqlalchemy_exception):
+                if told:
+                    told.args = ("its message would quote values",)
 
 
 @asynccontextmanager

@@ -269,13 +269,14 @@ async def test_a_bug_tells_its_id_and_the_log_the_rest(
 
 
 async def test_a_statement_that_takes_too_long_is_no_fault_of_the_client(
-    empty_database_url: URL,
+    empty_database_url: URL, caplog: pytest.LogCaptureFixture
 ) -> None:
     async for application in serve(settings(empty_database_url, DATABASE_STATEMENT_TIMEOUT=0.1)):
         async with client_of(application) as client:
             response = await client.get("/slow")
 
     assert_problem(response, 503)
+    assert "TimeoutError" in caplog.text
     assert response.headers["retry-after"]
 
 

@@ -1,5 +1,6 @@
 """What goes wrong becomes an RFC 9457 problem: `application/problem+json`."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -18,6 +19,8 @@ from structlog.contextvars import bind_contextvars
 from app.core.db.engine import DatabaseUnavailableError
 from app.core.db.session import DatabaseBusyError
 from app.core.requests import route_template
+
+log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -120,6 +123,7 @@ async def _busy(request: Request, error: DatabaseBusyError) -> JSONResponse:
 
 
 async def _unavailable(request: Request, error: DatabaseUnavailableError) -> JSONResponse:
+    log.warning("The database does not answer: %r", error.__cause__)
     return problem(503, "The database does not answer, try again", headers={"Retry-After": "1"})
 
 

@@ -1,6 +1,7 @@
 """Log lines of the service, of uvicorn and of Alembic in one form, for people or for machines."""
 
 import logging
+import re
 import sys
 from typing import Literal, TextIO
 
@@ -9,6 +10,8 @@ from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, Processor
 
 LogFormat = Literal["text", "json"]
+
+QUERY = re.compile(r'("WebSocket [^?"]*)\?[^"]*')
 
 # What all lines get, whether they come from structlog or from the standard library.
 ALWAYS: list[Processor] = [
@@ -69,6 +72,7 @@ def configure_logging(level: str, log_format: LogFormat) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _without_doubles,
+                _without_query,
                 *(JSON if is_json else [text]),
             ],
         )
@@ -86,6 +90,13 @@ def _without_doubles(_: object, __: str, line: EventDict) -> EventDict:
     of pytest, leave the message that they made."""
     for name in ("color_message", "message"):
         line.pop(name, None)
+    return line
+
+
+def _without_query(_: object, __: str, line: EventDict) -> EventDict:
+    """uvicorn logs where websockets connect to with the query, which may hold secrets."""
+    if line["logger"] == "uvicorn.error":
+        line["event"] = QUERY.sub(r"\1", line["event"])
     return line
 
 

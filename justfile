@@ -19,7 +19,7 @@ test *arguments:
 test-slow *arguments:
     uv run pytest --numprocesses 2 --dist worksteal -m "slow or docker" "$@"
 
-# Measure, and write benchmarks/README.md: just bench [throughput] [--quick]
+# Measure, and write down what was found: just bench [throughput guard …] [--quick]
 bench *arguments:
     uv run python -m benchmarks "$@"
 

@@ -1,27 +1,22 @@
-"""What the images cost: `uv run python -m benchmarks.containers > benchmarks/containers.md`.
+"""What the images cost, beside a minimal one that runs the same code on the same packages."""
 
-The `web` image of a default project beside a minimal one, which installs the same versions of the
-same packages with pip and runs the same code. Times differ between machines and hours; what counts
-is the comparison within one run. Each is the best of several.
-"""
-
-import argparse
 import json
-import os
-import subprocess
-import sys
 import tarfile
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from http.client import HTTPConnection, HTTPException
+from functools import partial
 from pathlib import Path
+from statistics import median
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 from uuid import uuid4
 
-ROOT = Path(__file__).parents[1]
+from benchmarks.harness import machine, ratio, rendered, rounds, table
+from tests.containers.engine import Postgres, built, docker, postgres, unique_name
+from tests.processes import run, until
+from tests.project import Project, status
+
 BASE = "python:3.14-slim"
 MINIMAL = f"""\
 FROM {BASE}
@@ -33,14 +28,13 @@ RUN pip install --no-cache-dir --no-deps --editable .
 CMD ["uvicorn", "app.main:app", "--host", "0.0.0.0"]
 """
 
-
-TITLE = """\
+INTRODUCTION = """\
 # What the images cost
 
-Printed by `uv run python -m benchmarks.containers`, never written by hand: the `web` image of a \
-default project, beside a single-stage image that installs the same versions of the same packages \
-with pip and runs the same code, as root. {date}, {cores} cores with a load of {load:.0f}.
-"""
+The `web` image of a default project, beside a single-stage image that installs the same versions \
+of the same packages with pip and runs the same code, as root. *Ready* is `/health/ready`, which \
+reads the database and finds it migrated; the database runs already. Medians of {rounds} \
+interleaved rounds."""
 
 
 @dataclass(frozen=True)
@@ -51,41 +45,49 @@ class Result:
     code: float
     pushed: int
     dependency: float
-    start: float
+    alive: float
+    ready: float
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=2)
-    runs = parser.parse_args().runs
-    with tempfile.TemporaryDirectory() as folder:
-        projects = _ours(Path(folder)), _minimal(Path(folder))
-        ours, minimal = (_measure(project, runs) for project in projects)
-    base = json.loads(_run("docker", "image", "inspect", BASE))[0]
-
-    print(
-        TITLE.format(date=datetime.now(UTC).date(), cores=os.cpu_count(), load=os.getloadavg()[1])
-    )
-    print("| | web | minimal |")
-    print("|---|--:|--:|")
-    for name, cell in ROWS.items():
-        print(f"| {name} | {cell(ours)} | {cell(minimal)} |")
-    print(f"\nThe base is {_megabytes(base['Size'])} MB of each. {_provenance(base)}")
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f}"
-
-
-ROWS: dict[str, Callable[[Result], str]] = {
-    "image, MB": lambda result: _megabytes(result.size),
-    "first build, no layer and no package cached, s": lambda result: f"{result.first:.1f}",
-    "again, nothing changed, s": lambda result: f"{result.nothing:.1f}",
-    "again, code changed, s": lambda result: f"{result.code:.1f}",
-    "layers that a change of code makes new, MB": lambda result: _megabytes(result.pushed),
-    "again, one more dependency, s": lambda result: f"{result.dependency:.1f}",
-    "from `docker run` to the first answer, s": lambda result: f"{result.start:.1f}",
+ROWS: dict[str, Callable[[Result], float]] = {
+    "image, MB": lambda result: result.size / 1e6,
+    "first build, no layer and no package cached, s": lambda result: result.first,
+    "again, nothing changed, s": lambda result: result.nothing,
+    "again, code changed, s": lambda result: result.code,
+    "layers that a change of code makes new, MB": lambda result: result.pushed / 1e6,
+    "again, one more dependency, s": lambda result: result.dependency,
+    "from `docker run` to the first answer, s": lambda result: result.alive,
+    "from `docker run` to ready, s": lambda result: result.ready,
 }
+
+
+def measure(quick: bool) -> str:
+    count = 1 if quick else 3
+    with rendered() as project, TemporaryDirectory() as folder, postgres() as server:
+        url = server.create_database()
+        with built(project.path, "migrate") as image:
+            migrated = server.run(image, DATABASE_URL=url)
+        if migrated.returncode:
+            raise SystemExit(migrated.stderr)
+        minimal = _minimal(project, Path(folder) / "minimal")
+        found = rounds(
+            {path: partial(_measure, path, server, url) for path in (project.path, minimal)},
+            count,
+        )
+        ours, others = found.values()
+        facts = machine(project)
+    rows = [_row(name, cell, ours, others) for name, cell in ROWS.items()]
+    base = json.loads(docker("image", "inspect", BASE).stdout)[0]
+    share = f"The base is {base['Size'] / 1e6:.1f} MB of each. {_provenance(base)}"
+    header = ["", "web", "minimal", "times minimal"]
+    return "\n\n".join([INTRODUCTION.format(rounds=count), facts, table(header, rows), share])
+
+
+def _row(
+    name: str, cell: Callable[[Result], float], ours: Sequence[Result], others: Sequence[Result]
+) -> list[str]:
+    these, those = [cell(result) for result in ours], [cell(result) for result in others]
+    return [name, f"{median(these):.1f}", f"{median(those):.1f}", f"{ratio(these, those):.2f}"]
 
 
 def _provenance(base: dict[str, dict[str, list[str]]]) -> str:
@@ -97,43 +99,36 @@ def _provenance(base: dict[str, dict[str, list[str]]]) -> str:
     )
 
 
-# ---- The two projects
-
-
-def _ours(folder: Path) -> Path:
-    project = folder / "ours"
-    copier = (sys.executable, "-m", "copier", "copy", "--quiet", "--defaults", "--vcs-ref=HEAD")
-    _run(*copier, str(ROOT), str(project))
-    _run("uv", "lock", "--quiet", cwd=project)
-    return project
-
-
-def _minimal(folder: Path) -> Path:
-    project = folder / "minimal"
-    _run("cp", "-R", str(folder / "ours"), str(project))
-    (project / "Dockerfile").write_text(MINIMAL)
-    with (project / ".dockerignore").open("a") as ignore:
+def _minimal(project: Project, folder: Path) -> Path:
+    """The same project with the other Dockerfile."""
+    files = ("--exclude=.venv", "--exclude=.git")
+    folder.mkdir()
+    archive = f"{folder}.tar"
+    run("tar", "--create", f"--file={archive}", *files, ".", cwd=project.path)
+    run("tar", "--extract", f"--file={archive}", cwd=folder)
+    (folder / "Dockerfile").write_text(MINIMAL)
+    with (folder / ".dockerignore").open("a") as ignore:
         ignore.write("!requirements.txt\n")
-    _export(project)
-    return project
+    _export(folder)
+    return folder
 
 
 def _export(project: Path) -> None:
     options = ("--quiet", "--no-dev", "--no-emit-project", "--no-hashes")
-    _run("uv", "export", *options, "--output-file", "requirements.txt", cwd=project)
+    run("uv", "export", *options, "--output-file", "requirements.txt", cwd=project)
 
 
 # ---- What is measured
 
 
-def _measure(project: Path, runs: int) -> Result:
+def _measure(project: Path, server: Postgres, url: str) -> Result:
     with _image() as image:
-        first = min(_first_build(project, image) for _ in range(runs))
-        size = json.loads(_run("docker", "image", "inspect", image))[0]["Size"]
-        start = min(_start(image) for _ in range(runs))
-        nothing = min(_build(project, image) for _ in range(runs))
+        first = _first_build(project, image)
+        size = json.loads(docker("image", "inspect", image).stdout)[0]["Size"]
+        alive, ready = _start(server, image, url)
+        nothing = _build(project, image)
         before = _layers(image)
-        code = min(_after_a_change(project, image) for _ in range(runs))
+        code = _after_a_change(project, image)
         after = _layers(image)
         return Result(
             size=size,
@@ -141,23 +136,24 @@ def _measure(project: Path, runs: int) -> Result:
             nothing=nothing,
             code=code,
             pushed=sum(after[layer] for layer in after.keys() - before.keys()),
-            start=start,
             dependency=_after_a_dependency(project, image),
+            alive=alive,
+            ready=ready,
         )
 
 
 @contextmanager
 def _image() -> Iterator[str]:
-    name = f"slipway-benchmark-{uuid4().hex[:12]}"
+    name = unique_name()
     try:
         yield name
     finally:
-        _run("docker", "image", "rm", "--force", name)
+        docker("image", "rm", "--force", name)
 
 
 def _build(project: Path, image: str, *options: str) -> float:
     began = time.perf_counter()
-    _run("docker", "build", "--quiet", "--tag", image, *options, str(project))
+    docker("build", "--quiet", "--tag", image, *options, str(project))
     return time.perf_counter() - began
 
 
@@ -180,50 +176,33 @@ def _after_a_change(project: Path, image: str) -> float:
 
 
 def _after_a_dependency(project: Path, image: str) -> float:
-    _run("uv", "add", "--quiet", "--no-sync", "tomlkit", cwd=project)
+    try:
+        _change_dependencies(project, "add")
+        return _build(project, image)
+    finally:
+        _change_dependencies(project, "remove")
+
+
+def _change_dependencies(project: Path, how: str) -> None:
+    run("uv", how, "--quiet", "--no-sync", "tomlkit", cwd=project)
     if (project / "requirements.txt").exists():
         _export(project)
-    return _build(project, image)
 
 
 def _layers(image: str) -> dict[str, int]:
     """The sizes of the files that `docker save` writes, layers by their digests."""
-    with tempfile.NamedTemporaryFile() as file:
-        _run("docker", "save", "--output", file.name, image)
+    with NamedTemporaryFile() as file:
+        docker("save", "--output", file.name, image)
         with tarfile.open(file.name) as archive:
             return {member.name: member.size for member in archive if "sha256/" in member.name}
 
 
-def _start(image: str) -> float:
-    variables = ["--env=DATABASE_URL=postgresql://app:unused@nowhere.invalid/app"]
+def _start(server: Postgres, image: str, url: str) -> tuple[float, float]:
+    """The seconds until it is alive, and until it is ready."""
     began = time.perf_counter()
-    publish = ["--publish=127.0.0.1::8000", *variables]
-    container = _run("docker", "run", "--detach", *publish, image).strip()
-    try:
-        port = int(_run("docker", "port", container, "8000").rpartition(":")[2])
-        while not _answers(port):
-            time.sleep(0.02)
-        return time.perf_counter() - began
-    finally:
-        _run("docker", "rm", "--force", container)
-
-
-def _answers(port: int) -> bool:
-    connection = HTTPConnection("127.0.0.1", port, timeout=1)
-    with suppress(OSError, HTTPException):
-        connection.request("GET", "/health/live")
-        return connection.getresponse().status == 200
-    return False
-
-
-def _run(*command: str, cwd: Path = ROOT) -> str:
-    done = subprocess.run(  # noqa: S603
-        command, cwd=cwd, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}\n{done.stderr}")
-    return done.stdout
-
-
-if __name__ == "__main__":
-    main()
+    with server.running(image, "--publish=127.0.0.1::8000", DATABASE_URL=url) as container:
+        port = docker("port", container, "8000").stdout.strip().rpartition(":")[2]
+        until(lambda: status(f"http://127.0.0.1:{port}/health/live") == 200)
+        alive = time.perf_counter() - began
+        until(lambda: status(f"http://127.0.0.1:{port}/health/ready") == 200)
+        return alive, time.perf_counter() - began

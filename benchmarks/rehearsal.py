@@ -1,15 +1,21 @@
 """What a rehearsal costs, by the number of tables and of rows in each."""
 
-import sys
 from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
 import devdb
-from benchmarks.harness import ROOT, here, ratio, rounds, seconds, table
+from benchmarks.harness import (
+    Revision,
+    here,
+    migrator,
+    ratio,
+    rounds,
+    table,
+    write_revisions,
+)
 from tests.migrator.history import CONFIGURATION, ENV
-from tests.processes import run
 
 TABLES, ROWS = (1, 10, 100), (1_000, 10_000, 100_000)
 FEW_TABLES, FEW_ROWS = 1, 1_000
@@ -21,45 +27,29 @@ INTRODUCTION = """\
 project of so many tables with so many rows in each; the whole command, as a process of its own, \
 on a server that runs. Seconds are medians of {rounds} interleaved rounds."""
 
-BEFORE = """\
-import sqlalchemy as sa
-from alembic import op
-
-revision = "0001"
-down_revision = None
-
-
-def upgrade() -> None:
-    for number in range({tables}):
-        op.create_table(
-            f"t{{number}}",
-            sa.Column("id", sa.BigInteger, primary_key=True),
-            sa.Column("name", sa.String(100), nullable=False),
-            sa.Column("at", sa.DateTime(timezone=True), server_default=sa.func.now()),
-        )
-
-
-def downgrade() -> None:
-    for number in range({tables}):
-        op.drop_table(f"t{{number}}")
+CREATE = """\
+for number in range({tables}):
+    op.create_table(
+        f"t{{number}}",
+        sa.Column("id", sa.BigInteger, primary_key=True),
+        sa.Column("name", sa.String(100), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.func.now()),
+    )
 """
-REHEARSED = """\
-import sqlalchemy as sa
-from alembic import op
-
-revision = "0002"
-down_revision = "0001"
-
-
-def upgrade() -> None:
-    op.add_column("t0", sa.Column("note", sa.Text))
-    op.create_index("ix_t0_note", "t0", ["note"])
-
-
-def downgrade() -> None:
-    op.drop_index("ix_t0_note", "t0")
-    op.drop_column("t0", "note")
+DROP = """\
+for number in range({tables}):
+    op.drop_table(f"t{{number}}")
 """
+REHEARSED = Revision(
+    """\
+op.add_column("t0", sa.Column("note", sa.Text))
+op.create_index("ix_t0_note", "t0", ["note"])
+""",
+    """\
+op.drop_index("ix_t0_note", "t0")
+op.drop_column("t0", "note")
+""",
+)
 
 
 def measure(quick: bool) -> str:
@@ -71,7 +61,7 @@ def measure(quick: bool) -> str:
         projects = {tables: _project(Path(folder), tables) for tables, _ in sizes}
         found = rounds(
             {
-                (tables, rows): partial(seconds, partial(_rehearse, projects[tables], server, rows))
+                (tables, rows): partial(migrator, projects[tables], *_rehearsal(server, rows))
                 for tables, rows in sizes
             },
             count,
@@ -86,20 +76,17 @@ def measure(quick: bool) -> str:
 
 
 def _project(folder: Path, tables: int) -> Path:
-    versions = folder / str(tables) / "migrations/versions"
-    versions.mkdir(parents=True)
-    (versions / "0001.py").write_text(BEFORE.format(tables=tables))
-    (versions / "0002.py").write_text(REHEARSED)
-    (versions.parent / "env.py").write_text(ENV.replace('"URL"', '"DATABASE_URL"'))
-    (folder / str(tables) / "pyproject.toml").write_text(CONFIGURATION)
-    return folder / str(tables)
+    project = folder / str(tables)
+    write_revisions(project / "migrations/versions", [_before(tables), REHEARSED])
+    (project / "migrations/env.py").write_text(ENV.replace('"URL"', '"DATABASE_URL"'))
+    (project / "pyproject.toml").write_text(CONFIGURATION)
+    return project
 
 
-def _rehearse(project: Path, server: str, rows: int) -> None:
-    command = (sys.executable, "-m", "migrator", "rehearse", "--since", "0001")
-    options = ("--server", server, "--rows", str(rows), "--format", "json")
-    variables = {"PYTHONPATH": str(ROOT / "template/src")}
-    done = run(*command, *options, cwd=project, check=False, variables=variables)
-    # A finding is an answer; that the index locks out writers is one.
-    if done.returncode not in (0, 1):
-        raise SystemExit(done.stderr)
+def _before(tables: int) -> Revision:
+    return Revision(CREATE.format(tables=tables), DROP.format(tables=tables))
+
+
+def _rehearsal(server: str, rows: int) -> list[str]:
+    options = ["--server", server, "--rows", str(rows), "--format", "json"]
+    return ["rehearse", "--since", "0001", *options]

@@ -1,0 +1,42 @@
+"""The benchmarks run. What they measure is nobody's business here."""
+
+import pytest
+
+from benchmarks.__main__ import PAGES
+from tests.conftest import ROOT
+from tests.processes import run
+
+FOLDER = ROOT / "benchmarks"
+NEED_DOCKER = {"containers"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.docker if name in NEED_DOCKER else pytest.mark.slow)
+        for name in PAGES
+    ],
+)
+def test_a_quick_run_prints_a_table_and_writes_nothing(name: str) -> None:
+    before = {page: page.read_bytes() for page in PAGES.values()}
+
+    printed = run("uv", "run", "just", "bench", name, "--quick", cwd=ROOT).stdout
+
+    assert "|---" in printed
+    assert {page: page.read_bytes() for page in PAGES.values()} == before
+
+
+def test_the_readme_names_every_benchmark() -> None:
+    text = (FOLDER / "README.md").read_text(encoding="utf-8")
+    found = {path.stem for path in FOLDER.glob("*.py") if "\ndef measure(" in path.read_text()}
+
+    assert found == set(PAGES)
+    assert [name for name in PAGES if f"| `{name}` |" not in text] == []
+
+
+def test_an_unknown_benchmark_is_one_line() -> None:
+    done = run("uv", "run", "just", "bench", "speed", "--quick", cwd=ROOT, check=False)
+
+    assert done.returncode
+    assert "there is no speed" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -2,7 +2,6 @@
 
 import fcntl
 import shutil
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 import devdb
-from benchmarks.harness import ROOT, machine, ratio, rendered, rounds, seconds, table
+from benchmarks.harness import ROOT, first_answer, machine, ratio, rendered, rounds, seconds, table
 from tests.processes import run
 from tests.project import Project
 
@@ -90,7 +89,7 @@ def _import(project: Project, code: str, **variables: str) -> None:
 
 
 def _starts(project: Project, database: str, count: int) -> str:
-    running = partial(_first_answer, project, DATABASE_URL=database)
+    running = partial(first_answer, project, path=USERS, DATABASE_URL=database)
     peer, ours = f"{PEER}: `uvicorn`", f"{OURS}: `python -m app`"
     peer_in_development = f"{PEER}: `uvicorn --reload`"
     developed: dict[str, Callable[[], float]] = {
@@ -112,14 +111,8 @@ def _starts(project: Project, database: str, count: int) -> str:
     return f"{STARTING}\n\n{table(['', 's', 'times the peer'], rows)}"
 
 
-def _first_answer(project: Project, *command: str, **variables: str) -> float:
-    began = time.perf_counter()
-    with project.served(*command, path=USERS, **variables):
-        return time.perf_counter() - began
-
-
 def _dev(project: Project) -> float:
-    taken = _first_answer(project, "just", "dev")
+    taken = first_answer(project, "just", "dev", path=USERS)
     with Path(project.path / ".devdb/supervisor.lock").open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # until the server has stopped
     return taken

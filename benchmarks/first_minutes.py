@@ -1,19 +1,17 @@
 """What somebody waits for who follows the README: from the first command to the first answer."""
 
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from benchmarks.harness import ROOT, here, ratio, rounds, seconds, table
+from benchmarks.harness import ROOT, first_answer, here, ratio, rounds, seconds, table
 from tests.processes import run
 from tests.project import Project
 from tests.test_docs import README, URL, section, shown
 
 WARM, COLD = "warm", "cold"
-TOTAL = "**all, as typed**"
+DOCS = "/docs"
 
 INTRODUCTION = """\
 ## First five minutes
@@ -29,63 +27,57 @@ def measure(quick: bool) -> str:
     count = 1 if quick else 3
     commands = [step.command for step in shown(section(README, "Start"))]
     with TemporaryDirectory() as folder:
-        warm = Path(folder) / "warm"
-        _typed(commands, warm)
+        cache = Path(folder)
+        _typed(commands, cache)
         found = rounds(
-            {
-                (cache, measured): partial(measured, commands, warm if cache == WARM else None)
-                for cache in (WARM, COLD)
-                for measured in (_steps, _typed)
-            },
-            count,
+            {WARM: partial(_follow, commands, cache), COLD: partial(_follow, commands, None)}, count
         )
-    names = {name: measured for measured in (_steps, _typed) for name in found[WARM, measured][0]}
     rows = []
-    for name, measured in names.items():
-        warm_times, cold_times = (
-            [taken[name] for taken in found[cache, measured]] for cache in (WARM, COLD)
+    for name in found[WARM][0]:
+        warm, cold = ([taken[name] for taken in found[cache]] for cache in (WARM, COLD))
+        rows.append(
+            [name, f"{median(warm):.1f}", f"{median(cold):.1f}", f"{ratio(cold, warm):.1f}"]
         )
-        times = f"{ratio(cold_times, warm_times):.1f}"
-        rows.append([name, f"{median(warm_times):.1f}", f"{median(cold_times):.1f}", times])
     introduction = INTRODUCTION.format(
         commands=len(commands), rounds=count, typed=", ".join(f"`{c}`" for c in commands)
     )
     return "\n\n".join([introduction, here(), table(["", "warm", "cold", "times warm"], rows)])
 
 
-def _typed(commands: list[str], cache: Path | None) -> dict[str, float]:
-    copy, change_folder, serve = commands
-    with TemporaryDirectory() as folder:
-        variables = {"UV_CACHE_DIR": str(cache or f"{folder}/cache")}
-        began = time.perf_counter()
-        _copy(copy, Path(folder), variables)
-        project = Project(Path(folder) / change_folder.removeprefix("cd "), variables)
-        with project.served(*serve.removeprefix("uv run ").split(), path="/docs"):
-            return {TOTAL: time.perf_counter() - began}
+def _follow(commands: list[str], cache: Path | None) -> dict[str, float]:
+    """The seconds of each step, and of all as they are typed; without a cache, in a new one."""
+    return {**_steps(commands, cache), "**all, as typed**": _typed(commands, cache)}
 
 
 def _steps(commands: list[str], cache: Path | None) -> dict[str, float]:
     copy, change_folder, _ = commands
     with TemporaryDirectory() as folder:
-        variables = {"UV_CACHE_DIR": str(cache or f"{folder}/cache")}
-        project = Project(Path(folder) / change_folder.removeprefix("cd "), variables)
-        sync = partial(run, "uv", "sync", cwd=project.path, variables=variables)
-        steps: dict[str, Callable[[], object]] = {
-            "copy": partial(_copy, copy, Path(folder), variables),
-            "packages": sync,
-            "database": partial(project.uv_run, "devdb", "true"),
-            "migrations": partial(project.uv_run, "devdb", "alembic", "upgrade", "head"),
-            "server": partial(_serve, project),
+        project = _project(Path(folder), change_folder, cache)
+        migrate = ("devdb", "alembic", "upgrade", "head")
+        return {
+            "copy": _copy(project, copy),
+            "packages": seconds(partial(project.uv_run, "true")),
+            "database": seconds(partial(project.uv_run, "devdb", "true")),
+            "migrations": seconds(partial(project.uv_run, *migrate)),
+            "server": first_answer(project, "devdb", "python", "-m", "app", "--reload", path=DOCS),
         }
-        return {name: seconds(step) for name, step in steps.items()}
 
 
-def _copy(command: str, folder: Path, variables: dict[str, str]) -> None:
+def _typed(commands: list[str], cache: Path | None) -> float:
+    copy, change_folder, serve = commands
+    with TemporaryDirectory() as folder:
+        project = _project(Path(folder), change_folder, cache)
+        copied = _copy(project, copy)
+        return copied + first_answer(project, *serve.removeprefix("uv run ").split(), path=DOCS)
+
+
+def _project(folder: Path, change_folder: str, cache: Path | None) -> Project:
+    variables = {"UV_CACHE_DIR": str(cache or folder / "cache")}
+    return Project(folder / change_folder.removeprefix("cd "), variables)
+
+
+def _copy(project: Project, command: str) -> float:
     # The working tree, and not its newest release.
     command = f"{command.replace(URL, str(ROOT))} --defaults --vcs-ref HEAD"
-    run("sh", "-c", command, cwd=folder, variables=variables)
-
-
-def _serve(project: Project) -> None:
-    with project.served("devdb", "python", "-m", "app", "--reload", path="/docs"):
-        pass
+    folder, variables = project.path.parent, project.variables
+    return seconds(partial(run, "sh", "-c", command, cwd=folder, variables=variables))

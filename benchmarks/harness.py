@@ -80,6 +80,13 @@ def rendered() -> Iterator[Project]:
         yield project
 
 
+def first_answer(project: Project, *command: str, path: str, **variables: str) -> float:
+    """The seconds from a command, `uv run` included, until the path answers 200."""
+    began = time.perf_counter()
+    with project.served(*command, path=path, **variables):
+        return time.perf_counter() - began
+
+
 @dataclass(frozen=True)
 class Revision:
     upgrade: str

@@ -1,5 +1,7 @@
 """What a test costs that uses the database, beside two common ways to keep tests apart."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from statistics import median
 
@@ -8,7 +10,7 @@ from benchmarks.harness import machine, ratio, rendered, rounds, seconds, table
 from tests.project import Project
 
 FEW = 2
-SERIAL, TWO = "one process", "two workers"
+WORKERS: dict[str, tuple[str, ...]] = {"one process": (), "two workers": ("-n", "2")}
 OURS = "**the template's: rolled back**"
 COMMITTED = "the template's: committed, then deleted"
 CREATED = "`create_all` and `drop_all` for each test"
@@ -93,47 +95,48 @@ async def client(application, engine):
 }
 
 
+@dataclass(frozen=True)
+class Cost:
+    start: float
+    each: float
+
+
 def measure(quick: bool) -> str:
-    count, many = (1, 10) if quick else (3, 200)
+    count, many = (1, 10) if quick else (3, 300)
     with rendered() as project, devdb.temporary_server() as server:
+        test = partial(project.uv_run, "pytest", "--quiet", DATABASE_URL=server)
         folders = {
             design: _write(project, f"design_{number}", conftest)
             for number, (design, conftest) in enumerate(CONFTESTS.items())
         }
-        test = partial(_test, project, server)
         for folder in folders.values():  # compiles it
-            test(folder, FEW, workers=())
+            test(folder, TESTS="1")
         found = rounds(
             {
-                (design, workers, tests): partial(
-                    seconds, partial(test, folder, tests, workers=options)
-                )
+                (design, workers): partial(_cost, partial(test, folder, *options), many)
                 for design, folder in folders.items()
-                for workers, options in {SERIAL: (), TWO: ("-n", "2")}.items()
-                for tests in (FEW, many)
+                for workers, options in WORKERS.items()
             },
             count,
         )
         facts = machine(project)
-    rows = []
-    for design in CONFTESTS:
-        cells = [design]
-        for workers in (SERIAL, TWO):
-            few = found[design, workers, FEW]
-            more = _more(found[design, workers, many], few)
-            ours = _more(found[OURS, workers, many], found[OURS, workers, FEW])
-            each = 1000 * median(more) / (many - FEW)
-            cells += [f"{median(few):.1f}", f"{each:.1f}", f"{ratio(more, ours):.1f}"]
-        rows.append(cells)
-    header = [""]
-    for workers in (SERIAL, TWO):
-        header += [f"{workers}: start, s", "each test, ms", "times the first"]
+    rows = [
+        [design, *(cell for w in WORKERS for cell in _cells(found[design, w], found[OURS, w]))]
+        for design in CONFTESTS
+    ]
+    each = ("start, s", "each test, ms", "times the first")
+    header = ["", *(f"{workers}: {name}" for workers in WORKERS for name in each)]
     introduction = INTRODUCTION.format(many=many, few=FEW, rounds=count)
     return "\n\n".join([introduction, facts, table(header, rows)])
 
 
-def _more(many: list[float], few: list[float]) -> list[float]:
-    return [this - that for this, that in zip(many, few, strict=True)]
+def _cells(costs: list[Cost], ours: list[Cost]) -> list[str]:
+    each = [cost.each for cost in costs]
+    return [
+        f"{median(cost.start for cost in costs):.1f}",
+        f"{1000 * median(each):.1f}",
+        f"{ratio(each, [cost.each for cost in ours]):.1f}",
+    ]
 
 
 def _write(project: Project, name: str, conftest: str) -> str:
@@ -144,8 +147,6 @@ def _write(project: Project, name: str, conftest: str) -> str:
     return folder
 
 
-def _test(
-    project: Project, server: str, folder: str, tests: int, *, workers: tuple[str, ...]
-) -> None:
-    command = ("pytest", "--quiet", folder, *workers)
-    project.uv_run(*command, DATABASE_URL=server, TESTS=str(tests))
+def _cost(test: Callable[..., object], many: int) -> Cost:
+    few_seconds, many_seconds = (seconds(partial(test, TESTS=str(count))) for count in (FEW, many))
+    return Cost(few_seconds, (many_seconds - few_seconds) / (many - FEW))

@@ -2,9 +2,11 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from types import FrameType
 
 COMMANDS = {
     "guard": "migrator.guard.command",
@@ -14,21 +16,14 @@ COMMANDS = {
     "verify": "migrator.verify",
 }
 
+# To be ended by CI is as good a reason to clean up as Ctrl-C is.
+ENDINGS = (signal.SIGINT, signal.SIGTERM)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code, 3 where it could not run."""
-    parser = argparse.ArgumentParser(prog="python -m migrator")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    arguments = sys.argv[1:] if arguments is None else arguments
-    # The others are not imported: that would take longer than most of what they do.
-    for name in [name for name in COMMANDS if name in arguments[:1]] or COMMANDS:
-        import_module(COMMANDS[name]).add_parser(commands)
-    parsed = parser.parse_args(arguments)
-    # What migrations contain is printed on any terminal and into any pipe.
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        code: int = parsed.run(parsed)
-        sys.stdout.flush()
+        return _run(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -38,8 +33,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         print(f"migrator: {type(error).__name__}: {error}", file=sys.stderr)
         return 3
+
+
+def _run(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m migrator")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    # The others are not imported: that would take longer than most of what they do.
+    for name in [name for name in COMMANDS if name in arguments[:1]] or COMMANDS:
+        import_module(COMMANDS[name]).add_parser(commands)
+    parsed = parser.parse_args(arguments)
+    # What migrations contain is printed on any terminal and into any pipe.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    code: int = parsed.run(parsed)
+    sys.stdout.flush()
     return code
 
 
+def _end(number: int, frame: FrameType | None) -> None:
+    # Whoever loses patience and presses it again must not interrupt the cleaning up.
+    for ending in ENDINGS:
+        signal.signal(ending, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
+    for ending in ENDINGS:
+        signal.signal(ending, _end)
     sys.exit(main())

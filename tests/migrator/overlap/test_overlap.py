@@ -183,7 +183,9 @@ def test_without_new_revisions_nothing_is_tried(branch: Project) -> None:
     assert "Nothing to try" in done.stdout
 
 
-def test_it_cleans_up_when_it_is_ended(branch: Project, server: str) -> None:
+def test_it_cleans_up_when_it_is_ended_by_whoever_presses_ctrl_c_again_and_again(
+    branch: Project, server: str
+) -> None:
     before = databases(server)
     add(branch, column='op.add_column("users", sa.Column("nickname", sa.Text()))')
     process = subprocess.Popen(
@@ -194,12 +196,26 @@ def test_it_cleans_up_when_it_is_ended(branch: Project, server: str) -> None:
         stderr=subprocess.DEVNULL,
     )
     until(lambda: databases(server) - before)
+    assert worktrees(branch) == 2
 
-    process.send_signal(signal.SIGTERM)
+    def has_ended() -> bool:
+        process.send_signal(signal.SIGINT)  # again and again, if need be
+        return process.poll() is not None
 
-    assert process.wait(60) == 130
+    until(has_ended)
+
+    assert process.returncode == 130
     assert databases(server) == before
     assert worktrees(branch) == 1
+
+
+def test_a_revision_that_is_no_python_is_not_passed_over(branch: Project, server: str) -> None:
+    branch.write("src/migrations/versions/20260202_broken.py", "def upgrade(")
+
+    done = overlap(branch, server)
+
+    assert done.returncode == 3
+    assert "20260202_broken.py" in one_line(done.stderr)
 
 
 def test_what_it_cannot_do_is_one_sentence(branch: Project, server: str, tmp_path: Path) -> None:

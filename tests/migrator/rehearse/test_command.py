@@ -180,6 +180,16 @@ def test_leftovers_and_a_way_back_that_is_none_are_found(project: Rehearsing) ->
     }
 
 
+def test_a_revision_without_a_way_back_is_found(project: Rehearsing) -> None:
+    file = project.add("column", 'op.add_column("team", sa.Column("x", sa.Text()))', "start")
+    file.write_text(file.read_text().partition("def downgrade")[0])
+
+    [found] = project.report()["findings"]
+
+    assert found["rule"] == "downgrade-fails"
+    assert "no attribute 'downgrade'" in found["message"]
+
+
 def test_the_guard_is_cleared_of_locks_and_never_of_compatibility(project: Rehearsing) -> None:
     project.add(
         "both",

@@ -1,7 +1,6 @@
 """`python -m migrator overlap`: hold the version that is running against the schema to come."""
 
 import argparse
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -51,8 +50,6 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Try what the arguments name, print what was found, and return the exit code."""
-    # To be ended by CI is as good a reason to clean up as Ctrl-C is.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         configuration = load(Path.cwd(), rules.NAMES)
         found = overlap(configuration, arguments.base, arguments.server)
@@ -70,6 +67,10 @@ def overlap(configuration: Configuration, base: str, server: str) -> Report:
     """
     top = _repository(configuration.root)
     every = history.load(configuration)
+    # What is in no chain would not be missed.
+    unreadable = [(source, source.error) for source in every.sources if source.error]
+    for source, problem in (*unreadable, *every.breaks()):
+        raise ProjectError(f"{source.file.name}: {problem}")
     difference = history.compare(configuration, every, base)
     new = [source for source in every.up_to(every.heads) if source.file in difference.new]
     if not new:

@@ -1,7 +1,6 @@
 """`python -m migrator rehearse`: try revisions on a scratch database, under traffic."""
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -81,8 +80,6 @@ def _number(least: int, most: int) -> Any:
 
 def run(arguments: argparse.Namespace) -> int:
     """Rehearse what the arguments name, print it, and return the exit code."""
-    # To be ended by CI is as good a reason to clean up as Ctrl-C is.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if mistake := selection.mistake(arguments) or _mistake(arguments):
         arguments.parser.error(mistake)
     try:

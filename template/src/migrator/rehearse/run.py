@@ -254,12 +254,11 @@ class _Alone:
             if len(tried.source.parents) > 1:
                 break
             self.begin(f"{tried.source.file.name}, back")
-            target = "".join(tried.source.parents) or "base"
-            run = self._run(target, direction="downgrade")
+            failure = self._revert(tried.source)
             state, _ = self._look()
-            self.back += found.reverted(tried.source, run.failure, tried.before, state)
+            self.back += found.reverted(tried.source, failure, tried.before, state)
             # From anywhere else, there is no upgrading again.
-            if run.failure or state.schema != tried.before.schema:
+            if failure or state.schema != tried.before.schema:
                 break
             reverted.append(tried)
         for tried in reversed(reverted):
@@ -269,6 +268,13 @@ class _Alone:
                 self.back.append(found.failed_upgrade(run.failure))
                 break
             self.back += found.repeated(tried.source, tried.after, self._look()[0])
+
+    def _revert(self, source: Source) -> Failure | None:
+        try:
+            return self._run("".join(source.parents) or "base", direction="downgrade").failure
+        # Alembic does not begin where there is no `downgrade()`.
+        except ProjectError as error:
+            return Failure(error=str(error), revision="", file="", line=1)
 
     def findings(self, small_tables: frozenset[str]) -> list[Finding]:
         every = [*found.of_statements(self.statements, small_tables)]

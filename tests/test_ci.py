@@ -72,6 +72,31 @@ def test_ci_refuses_a_migration_that_blocks(
     assert "slow.py" in done.stdout
 
 
+@pytest.mark.parametrize("commands", [github, gitlab])
+def test_ci_refuses_a_migration_that_breaks_the_running_version(
+    render: Render, commands: Callable[[Path], list[str]]
+) -> None:
+    project = render(ci=commands.__name__)
+    merged(project)
+    [overlap] = [command for command in commands(project) if "migrator overlap" in command]
+    (project / "src/migrations/versions/renamed.py").write_text(
+        '"""rename"""\n\nfrom alembic import op\n\n'
+        'revision = "4e4a"\ndown_revision = "000000000001"\n\n\n'
+        "def upgrade() -> None:\n"
+        '    op.alter_column("users", "full_name", new_column_name="name")\n\n\n'
+        "def downgrade() -> None:\n"
+        '    op.alter_column("users", "name", new_column_name="full_name")\n'
+    )
+
+    with devdb.temporary_server() as url:
+        variables = {"DATABASE_URL": url, "CI_DEFAULT_BRANCH": "main"}
+        done = run("sh", "-c", overlap, cwd=project, check=False, variables=variables)
+
+    assert done.returncode == 1
+    assert "old-version-fails" in done.stdout
+    assert "renamed.py" in done.stdout
+
+
 def test_ci_would_notice_models_that_have_no_migration(render: Render) -> None:
     project = render()
     (project / "src/app/models/team.py").write_text(

@@ -45,7 +45,10 @@ def add_parser(commands: Any) -> None:
     selection.add_arguments(parser)
     parser.add_argument("--server", metavar="URL", default="", help="where to make databases")
     parser.add_argument(
-        "--rows", type=_number(0, 100_000_000), default=standard.rows, help="in each table"
+        "--rows",
+        type=_number(0, 100_000_000),
+        default=standard.rows,
+        help="in each table (default %(default)s)",
     )
     rows = parser.add_mutually_exclusive_group()
     rows.add_argument("--seed", type=Path, metavar="FILE", help="SQL that brings rows")
@@ -54,10 +57,13 @@ def add_parser(commands: Any) -> None:
         "--rate",
         type=_number(1, 10_000),
         default=standard.rate,
-        help="requests per second to each table",
+        help="requests per second to each table (default %(default)s)",
     )
     parser.add_argument(
-        "--workers", type=_number(1, 100), default=standard.workers, help="connections to each"
+        "--workers",
+        type=_number(1, 100),
+        default=standard.workers,
+        help="readers and writers of each table (default %(default)s)",
     )
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the picture of it")
     parser.add_argument(

@@ -1,0 +1,44 @@
+"""What the commands have in common, whatever they do."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from migrator.__main__ import COMMANDS
+from tests.conftest import ROOT
+from tests.processes import environment
+from tests.project import one_line
+
+
+def migrator(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "migrator", *arguments],
+        cwd=folder,
+        env=environment({"PYTHONPATH": str(ROOT / "template/src"), "COLUMNS": "200"}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_wrong_usage_and_no_project_have_the_same_exit_codes_everywhere(
+    command: str, tmp_path: Path
+) -> None:
+    wrong, nowhere = migrator(tmp_path, command, "--nonsense"), migrator(tmp_path, command)
+
+    assert wrong.returncode == 2
+    assert nowhere.returncode == 3
+    assert one_line(nowhere.stderr)
+    assert nowhere.stdout == ""
+
+
+# A backfill finds nothing: it does something, and says so in text or JSON.
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "backfill"])
+def test_findings_come_in_the_same_forms_from_every_command(command: str, tmp_path: Path) -> None:
+    told = migrator(tmp_path, command, "--help").stdout
+
+    assert "--format {text,json,sarif,github,markdown}" in told
+    assert "--fail-on {error,warning,info}" in told

@@ -76,8 +76,8 @@ class Rehearsed(GuardProject):
     def trace(self, target: str, direction: str = "upgrade") -> Run:
         return asyncio.run(trace(self.configuration, self.asyncpg, target, direction=direction))
 
-    def watch(self, target: str, direction: str = "upgrade") -> Run:
-        return asyncio.run(watch(self.configuration, self.asyncpg, target, direction=direction))
+    def watch(self, target: str) -> Run:
+        return asyncio.run(watch(self.configuration, self.asyncpg, target))
 
     def sql(self, query: str) -> list[tuple[object, ...]]:
         with psycopg.connect(self.url, autocommit=True) as connection:

@@ -3,14 +3,14 @@
 import asyncio
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from migrator.project.configuration import ProjectError, load
 from migrator.rehearse.outcome import Statement
-from migrator.rehearse.trace import Run, trace, watch
+from migrator.rehearse.trace import Run, trace
 from tests.migrator.modelled import CONFIG, ModelledHistory
 from tests.migrator.rehearse.project import Rehearsed, Tracing, database
+from tests.migrator.rehearse.recorded import slow_client
 
 ADD_COLUMN = 'op.add_column("acct", sa.Column("x", sa.Text()))'
 
@@ -176,7 +176,7 @@ def test_watching_tells_the_times_and_sends_nothing(project: Rehearsed) -> None:
     project.add("watched", f'print("noise")\n{create}', "start")
 
     run = project.watch("watched")
-    reverted = project.watch("start", "downgrade")
+    reverted = project.trace("start", "downgrade")
 
     [statement] = run.statements
     assert statement.locks == {}
@@ -192,20 +192,15 @@ def test_a_revision_that_is_in_the_way_of_somebody_is_tried_again(
 ) -> None:
     monkeypatch.setenv("LOCK_TIMEOUT", "0.2")
     project.add("patient", "op.execute('SELECT 1')\nop.execute('LOCK acct')", "start")
-    with psycopg.connect(project.url) as other:
-        other.execute("LOCK acct")
 
-        def let_go(statement: Statement) -> None:
-            if statement.error:
-                other.rollback()
-
-        run = asyncio.run(watch(project.configuration, project.asyncpg, "patient", each=let_go))
+    with slow_client(project.url, "LOCK acct"):
+        run = project.watch("patient")
 
     [applied] = run.applied
-    assert applied.attempts == 2
-    assert [s.sql for s in run.statements] == ["SELECT 1", "LOCK acct"] * 2
+    assert applied.attempts > 1
+    assert [s.sql for s in run.statements] == ["SELECT 1", "LOCK acct"] * applied.attempts
     assert "LockNotAvailable" in run.statements[1].error
-    assert run.statements[3].error == ""
+    assert run.statements[-1].error == ""
     assert project.trace("start", "downgrade").failure is None
 
 

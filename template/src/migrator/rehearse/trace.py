@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
@@ -15,6 +15,8 @@ from migrator.project.configuration import Configuration, ProjectError
 from migrator.rehearse.outcome import Applied, Statement
 from migrator.scratch import environment
 
+# After which a migration is ended.
+SECONDS = 600
 LONGEST_LINE = 50_000_000
 # What is kept of what the migrations print, in characters.
 MOST_PRINTED = 2_000
@@ -50,7 +52,7 @@ async def trace(
     target: str,
     *,
     direction: str = "upgrade",
-    seconds: float = 600,
+    seconds: float = SECONDS,
 ) -> Run:
     """Migrate and ask PostgreSQL what each statement did; nobody else may be at work there.
 
@@ -62,23 +64,15 @@ async def trace(
     Raises:
         ProjectError: the project's env.py could not be run, or it took too long.
     """
-    return await _run(configuration, "trace", url, direction, target, seconds, None)
+    return await _run(configuration, "trace", url, direction, target, seconds)
 
 
-async def watch(
-    configuration: Configuration,
-    url: str,
-    target: str,
-    *,
-    direction: str = "upgrade",
-    seconds: float = 600,
-    each: Callable[[Statement], None] | None = None,
-) -> Run:
-    """Migrate as `trace` does, and send nothing that the migration does not send itself.
+async def watch(configuration: Configuration, url: str, target: str) -> Run:
+    """Upgrade as `trace` does, and send nothing that the migration does not send itself.
 
-    The statements have times and errors, but no locks, and `each` is told of one when it has ended.
+    The statements have times and errors, but no locks.
     """
-    return await _run(configuration, "watch", url, direction, target, seconds, each)
+    return await _run(configuration, "watch", url, "upgrade", target, SECONDS)
 
 
 async def _run(
@@ -88,7 +82,6 @@ async def _run(
     direction: str,
     target: str,
     seconds: float,
-    each: Callable[[Statement], None] | None,
 ) -> Run:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "migrator.rehearse.upgrade", mode, direction, target),
@@ -102,7 +95,7 @@ async def _run(
     )
     output = cast("asyncio.StreamReader", process.stdout)
     printed = asyncio.create_task(_tail(cast("asyncio.StreamReader", process.stderr)))
-    collected = Collected(each)
+    collected = Collected()
     try:
         async with asyncio.timeout(seconds):
             async for line in output:
@@ -143,8 +136,7 @@ async def _tail(stream: asyncio.StreamReader) -> str:
 class Collected:
     """Puts together what the child process tells."""
 
-    def __init__(self, each: Callable[[Statement], None] | None = None) -> None:
-        self.each = each
+    def __init__(self) -> None:
         self.ended = False
         self.lock_timeout = 0.0
         self.failure: Failure | None = None
@@ -183,8 +175,6 @@ class Collected:
         key = (statement.file, statement.line, statement.sql, statement.autocommit)
         before = self.attempt.get(key)
         self.attempt[key] = _merged(before, statement) if before else statement
-        if self.each:
-            self.each(statement)
 
     def _raised(self, moment: float, line: int, error: str) -> None:
         self.raised = (line, error)

@@ -78,12 +78,6 @@ class Traffic:
     silent: dict[str, str] = field(default_factory=dict)
 
 
-def is_stale_plan(request: Request) -> bool:
-    """Whether asyncpg met a plan that the migration made invalid: each connection of a service
-    gets this once when the result of a query changes, also by a change that is free."""
-    return "InvalidCachedStatementError" in request.error
-
-
 @contextmanager
 def traffic(load: Load) -> Iterator[Traffic]:
     """Let readers and writers work in a process of their own until the block ends.

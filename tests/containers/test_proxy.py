@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from tests.containers.engine import Postgres, stack, unique_name
+from tests.containers.test_migrate import REVISION, tables
 from tests.processes import run, until
 from tests.project import Project, status
 
@@ -84,7 +85,8 @@ def test_a_new_version_takes_over_behind_a_proxy_and_no_request_fails(
     rollout = rollout.replace(FILES[0], " --file ".join(FILES)).replace("$ ", "")
     project.write("mine.yml", MINE.format(network=database.network))
     project.write("haproxy.cfg", HAPROXY + block(document, "haproxy"))
-    project.write("database_url", database.create_database())
+    url = database.create_database()
+    project.write("database_url", url)
     settings = re.sub("FILE=.*", "FILE=./database_url", block(document, "\nVERSION=0.1.0"))
     project.write(".env", settings)
 
@@ -93,19 +95,18 @@ def test_a_new_version_takes_over_behind_a_proxy_and_no_request_fails(
             replace(production, variables={**production.variables, "VERSION": version})
             for version in ("1", "2")
         )
-        for version in (first, second):
-            Project(project.path, version.variables).just("build")
+        Project(project.path, first.variables).just("build")
         first("up", "--detach", "--wait")
+        project.write("src/migrations/versions/new.py", REVISION.format(sql="CREATE TABLE new ()"))
+        Project(project.path, second.variables).just("build")
         old = first.containers("web")
         until(lambda: status(f"{first.url}/api/v1/users") == 200)
 
         with asked(f"{first.url}/api/v1/users") as statuses:
             run("sh", "-ec", rollout, cwd=project.path, variables=second.variables)
-            new = second.containers("web")
-            # What is to be there is there: nothing is left to be done.
-            second("up", "--detach", "--wait")
 
+        new = second.containers("web")
         assert len(old) == len(new) == 2
         assert not {*old} & {*new}
-        assert second.containers("web") == new
+        assert "new" in tables(database, url)
         assert set(statuses) == {200}

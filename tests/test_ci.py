@@ -15,14 +15,18 @@ from tests.project import Project
 pytestmark = pytest.mark.slow
 
 
+def commands_of(project: Path, ci: str, file: str, job: str) -> list[str]:
+    text = yaml.safe_load((project / file).read_text())
+    steps = text["jobs"][job]["steps"] if ci == "github" else text[job]["script"]
+    return [step.get("run", "") if isinstance(step, dict) else step for step in steps]
+
+
 def github(project: Path) -> list[str]:
-    workflow = yaml.safe_load((project / ".github/workflows/ci.yml").read_text())
-    return [step["run"] for step in workflow["jobs"]["check"]["steps"] if "run" in step]
+    return list(filter(None, commands_of(project, "github", ".github/workflows/ci.yml", "check")))
 
 
 def gitlab(project: Path) -> list[str]:
-    pipeline = yaml.safe_load((project / ".gitlab-ci.yml").read_text())
-    commands: list[str] = pipeline["check"]["script"]
+    commands = commands_of(project, "gitlab", ".gitlab-ci.yml", "check")
     return [command for command in commands if command.startswith(("uv ", "test "))]
 
 
@@ -150,9 +154,7 @@ def test_dependencies_that_cannot_be_audited_do_not_pass(
     render: Render, ci: str, file: str, job: str
 ) -> None:
     project = render(ci=ci)
-    text = yaml.safe_load((project / file).read_text())
-    steps = text["jobs"][job]["steps"] if ci == "github" else text[job]["script"]
-    commands = [step.get("run", "") if isinstance(step, dict) else step for step in steps]
+    commands = commands_of(project, ci, file, job)
     [audit] = [command for command in commands if command.startswith("uv audit")]
     run("uv", "lock", "--quiet", cwd=project)
 
@@ -162,6 +164,24 @@ def test_dependencies_that_cannot_be_audited_do_not_pass(
     assert done.returncode
     assert nobody in done.stderr
     assert "experimental" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("ci", "file", "job", "variable"),
+    [
+        ("github", ".github/workflows/release.yml", "images", "GITHUB_REF_NAME"),
+        ("gitlab", ".gitlab-ci.yml", "release", "CI_COMMIT_TAG"),
+    ],
+)
+def test_only_a_tag_that_is_the_version_is_released(
+    render: Render, ci: str, file: str, job: str, variable: str
+) -> None:
+    project = render(ci=ci)
+    [check] = [command for command in commands_of(project, ci, file, job) if "grep" in command]
+
+    for tag, released in [("v0.1.0", True), ("v0.1.1", False), ("v0.1", False)]:
+        done = run("bash", "-c", check, cwd=project, check=False, variables={variable: tag})
+        assert (done.returncode == 0) is released
 
 
 # ---- Before a commit, and coverage

@@ -124,6 +124,11 @@ async def test_pages_hold_every_user_once(client: httpx2.AsyncClient) -> None:
     assert seen == ids
 
 
+@pytest.mark.parametrize("limit", ["-1", "0", "101", "many", ""])
+async def test_a_page_has_a_size_within_bounds(client: httpx2.AsyncClient, limit: str) -> None:
+    assert (await client.get(URL, params={"limit": limit})).status_code == 422
+
+
 async def test_an_update_beside_a_deletion_is_no_error(
     committing_client: httpx2.AsyncClient,
 ) -> None:

@@ -163,9 +163,11 @@ def assert_problem(response: httpx2.Response, status: int) -> dict[str, object]:
 
 async def test_what_is_not_there_or_not_allowed(client: httpx2.AsyncClient) -> None:
     assert_problem(await client.get("/nowhere"), 404)
-    response = await client.put("/rows")
-    assert_problem(response, 405)
-    assert response.headers["allow"] == "DELETE, POST"
+    for method in ("PUT", "OPTIONS", "TRACE", "NONSENSE"):
+        response = await client.request(method, "/rows")
+        assert_problem(response, 405)
+        assert response.headers["allow"] == "DELETE, POST"
+    assert (await client.head("/nowhere")).headers["content-type"] == "application/problem+json"
 
 
 async def test_an_exception_of_the_application_keeps_its_words_and_headers(

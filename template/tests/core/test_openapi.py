@@ -38,6 +38,7 @@ async def test_every_operation_tells_what_an_error_looks_like(document: dict[str
             [(media_type, content)] = operation["responses"][status]["content"].items()
             assert media_type == "application/problem+json"
             assert content["schema"]["$ref"].rpartition("/")[2] in document["components"]["schemas"]
+    assert "HTTPValidationError" not in document["components"]["schemas"]
 
 
 async def test_two_operations_of_one_name_are_refused_in_one_sentence(settings: Settings) -> None:

@@ -13,11 +13,12 @@ async def live() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get(
-    "/ready", responses={status.HTTP_503_SERVICE_UNAVAILABLE: {"description": "Not now, and why"}}
-)
+@router.get("/ready")
 async def ready(request: Request) -> dict[str, str]:
-    """The database answers and has the schema that this code needs: requests can be served."""
+    """The database answers and has the schema that this code needs: requests can be served.
+
+    Where they cannot, the answer is 503, and says why.
+    """
     readiness: Readiness = request.app.state.readiness
     if problem := await readiness.problem():
         raise HTTPException(status.HTTP_503_SERVICE_UNAVAILABLE, problem)

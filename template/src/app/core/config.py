@@ -60,6 +60,17 @@ def _network(value: str) -> str:
     return value
 
 
+def _headers(value: SecretStr) -> SecretStr:
+    parts = value.get_secret_value().split(",")
+    if not all(
+        re.fullmatch(r"\s*([\w.-]+\s*=[ !#-:<-\[\]-~]*)?", part, re.ASCII) for part in parts
+    ):
+        raise ValueError("must look like name=value, several with commas between them")
+    return value
+
+
+# OpenTelemetry would log what it does not understand, whatever secret it is.
+SecretHeaders = Annotated[SecretStr, AfterValidator(_headers)]
 # Each is checked here, as what reads it later takes a mistake for a name that nobody has.
 Origin = Annotated[str, AfterValidator(_origin)]
 Host = Annotated[str, AfterValidator(_host)]
@@ -155,7 +166,7 @@ class Settings(BaseSettings):
     # OpenTelemetry's other variables, such as OTEL_TRACES_SAMPLER, are read by its SDK alone.
     OTEL_EXPORTER_OTLP_ENDPOINT: HttpUrl | None = None
     # What the collector wants to see, such as api-key=…; separated by commas.
-    OTEL_EXPORTER_OTLP_HEADERS: SecretStr = SecretStr("")
+    OTEL_EXPORTER_OTLP_HEADERS: SecretHeaders = SecretStr("")
     OTEL_SERVICE_NAME: str = PROJECT.slug
     # Serves /metrics to Prometheus; whatever faces the internet should not pass it on.
     METRICS: bool = False

@@ -112,15 +112,15 @@ def _upgrade(result: Result, reasons: list[str]) -> str:
     if not result.revisions:
         words = "saw no change"
     elif result.outcome.code:
-        reason = _reason(result.outcome.printed)
-        if reason not in reasons:
-            reasons.append(reason)
-        words = f"failed ({reasons.index(reason) + 1})"
+        words = failed(result.outcome.printed, reasons)
     return f"{words}, TODO" if result.todo else words
 
 
-def _reason(printed: str) -> str:
+def failed(printed: str, reasons: list[str]) -> str:
+    """Words with the number of the reason, the last error that was printed."""
     lines = [line for line in printed.strip().splitlines() if "sqlalche.me" not in line]
     errors = [line for line in lines if re.match(r"sqlalchemy\.exc\.|\S+Error:", line)]
-    reason = (errors or lines)[-1]
-    return re.sub(r"^.*<class '[^']+'>: ", "", reason)
+    reason = re.sub(r"^.*<class '[^']+'>: ", "", (errors or lines)[-1])
+    if reason not in reasons:
+        reasons.append(reason)
+    return f"failed ({reasons.index(reason) + 1})"

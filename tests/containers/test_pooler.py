@@ -97,6 +97,7 @@ LIVE = "/health/live"
 USERS = "SELECT count(*) FROM users"
 CONNECTIONS = """
 SELECT count(*) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid()
+WHERE datname = current_database() AND backend_type = 'client backend'
+    AND pid <> pg_backend_pid()
 """
 END = CONNECTIONS.replace("count(*)", "count(pg_terminate_backend(pid))")

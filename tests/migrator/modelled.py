@@ -81,7 +81,7 @@ class ModelledHistory(History):
         (self.folder / "app/core/logging.py").write_text(LOGGING)
         self._versions.mkdir(parents=True)
         if self.stock:
-            self._configure_stock()
+            configure_stock(self.folder, "migrations", self._url)
         else:
             self._configure()
 
@@ -94,20 +94,6 @@ class ModelledHistory(History):
         configuration = configuration.replace("{{ postgres_version }}", "18")
         (self.folder / "pyproject.toml").write_text(configuration.replace("/src/", "/"))
 
-    def _configure_stock(self) -> None:
-        shutil.copy(STOCK / "script.py.mako", self.folder / "migrations")
-        env = (STOCK / "env.py").read_text()
-        imported = "from app.models import Base; target_metadata = Base.metadata"
-        (self.folder / "migrations/env.py").write_text(
-            env.replace("target_metadata = None", imported)
-        )
-        ini = (STOCK / "alembic.ini.mako").read_text()
-        url = self._url.replace("%", "%%")
-        ini = ini.replace("${script_location}", "%(here)s/migrations")
-        (self.folder / "alembic.ini").write_text(
-            ini.replace("driver://user:pass@localhost/dbname", url)
-        )
-
     def _chain(self) -> list[Path]:
         followers = {}
         for path in self._versions.glob("*.py"):
@@ -119,6 +105,18 @@ class ModelledHistory(History):
             chain.append(path)
         assert len(chain) == len(followers), followers
         return chain
+
+
+def configure_stock(folder: Path, migrations: str, url: str) -> None:
+    """Let Alembic work in a folder with its own template, which knows the models and the URL."""
+    shutil.copy(STOCK / "script.py.mako", folder / migrations)
+    env = (STOCK / "env.py").read_text()
+    target = "import app.models\nfrom app.core.db.base import Base\ntarget_metadata = Base.metadata"
+    (folder / migrations / "env.py").write_text(env.replace("target_metadata = None", target))
+    ini = (STOCK / "alembic.ini.mako").read_text()
+    ini = ini.replace("${script_location}", f"%(here)s/{migrations}")
+    ini = ini.replace("driver://user:pass@localhost/dbname", url.replace("%", "%%"))
+    (folder / "alembic.ini").write_text(ini)
 
 
 def _constant(text: str, name: str) -> str | None:

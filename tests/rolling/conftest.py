@@ -1,12 +1,12 @@
 """A PostgreSQL for each worker, and empty databases in it."""
 
 from collections.abc import Callable, Iterator
-from itertools import count
+from functools import partial
 
-import psycopg
 import pytest
 
 import devdb
+from tests.rolling.scenarios import create_database
 
 Databases = Callable[[], str]
 
@@ -20,12 +20,4 @@ def server() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def databases(server: str) -> Databases:
     """Make an empty database; the answer is its URL."""
-    numbers = count(1)
-
-    def databases() -> str:
-        name = f"rolling{next(numbers)}"
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        return server.replace("/postgres?", f"/{name}?")
-
-    return databases
+    return partial(create_database, server)

@@ -27,9 +27,11 @@ class Release:
             {"ENVIRONMENT": "staging", "PYTHONPATH": str(self.folder / "src"), **variables}
         )
 
-    def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run a module of Python to its end."""
-        return subprocess.run(
+    def run(
+        self, *arguments: str, check: bool = True, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a module of Python to its end; where `check` is set, a failure shows its output."""
+        done = subprocess.run(
             [self.python, "-m", *arguments],
             cwd=self.folder,
             env=self.environment(variables),
@@ -40,6 +42,9 @@ class Release:
             check=False,
             timeout=300,
         )
+        if check and done.returncode:
+            raise AssertionError(f"{' '.join(arguments)} failed:\n{done.stdout}")
+        return done
 
 
 def release(project: Project, folder: Path) -> Release:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 
@@ -106,6 +107,14 @@ SCENARIOS = [
 ]
 
 
+def create_database(server: str) -> str:
+    """Make an empty database; the answer is its URL."""
+    name = f"rolling_{uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return server.replace("/postgres?", f"/{name}?")
+
+
 def write(project: Project, scenario: Scenario, database: str, folder: Path) -> list[Release]:
     """The old version and the releases of a scenario; `database` is that of their developer."""
     developer = Project(project.path, {"DATABASE_URL": database, "ENVIRONMENT": "development"})
@@ -119,8 +128,7 @@ def write(project: Project, scenario: Scenario, database: str, folder: Path) -> 
 
 def prepare(old: Release, scenario: Scenario, database: str) -> None:
     """Make an empty database the one of the old version in production, with rows in its tables."""
-    done = old.run("alembic", "upgrade", "head", DATABASE_URL=database)
-    assert done.returncode == 0, done.stdout
+    old.run("alembic", "upgrade", "head", DATABASE_URL=database)
     with psycopg.connect(database) as connection:
         # Keys are not checked, which would take most of the time.
         connection.execute("SET session_replication_role = replica")

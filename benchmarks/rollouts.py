@@ -43,10 +43,10 @@ timeouts). It cannot see a rename: that one is written by hand, with `op.alter_c
 
 In each run, two replicas of the old version serve behind HAProxy, and {clients} clients read and \
 write all the time, each resting for {pause:g} s after a request. For each release, the migration \
-comes first; when it begins, one slow client has read both tables, and ends its transaction \
-{slow:g} s after somebody first waits for it. Then one replica after the other is stopped, and the \
-new version started in its place; all of it counts. There are 1,000 users and 1,000 posts, for the \
-index {rows:,} posts.
+comes first; when it begins, one slow client has changed a row of each table, and ends its \
+transaction {slow:g} s after somebody first waits for it. Then one replica after the other is \
+stopped, and the new version started in its place; all of it counts. There are 1,000 users and \
+1,000 posts, for the index {rows:,} posts.
 
 - *failed*: requests that did not end with a status of success.
 - *longest*: from a request to its answer, in ms. The proxy's own answer took at most {noise} ms \

@@ -60,12 +60,13 @@ def replace(running: Sequence[Replica], release: Release, proxy: Proxy, steps: S
 
 @contextmanager
 def slow_client(url: str) -> Iterator[None]:
-    """A client that has read all tables, and ends its transaction `SLOW` seconds after somebody
-    first waits for it."""
+    """A client that has changed a row of each table, and ends its transaction `SLOW`
+    seconds after somebody first waits for it."""
     ended = threading.Event()
     with psycopg.connect(url) as connection, psycopg.connect(url, autocommit=True) as observer:
-        connection.execute("SELECT FROM users LIMIT 1")
-        connection.execute("SELECT FROM posts LIMIT 1")
+        # Nobody else changes these rows.
+        connection.execute("UPDATE users SET email = email WHERE email = 'user1@example.com'")
+        connection.execute("UPDATE posts SET title = title WHERE title = 'Title 1'")
         pid = connection.info.backend_pid
 
         def be_slow() -> None:

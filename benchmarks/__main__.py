@@ -24,6 +24,7 @@ PAGES = {
     "rehearsal": README,
     "containers": ROOT / "benchmarks/containers.md",
     "changes": ROOT / "docs/changes.md",
+    "rollouts": ROOT / "docs/rollouts.md",
 }
 
 

@@ -330,6 +330,7 @@ def test_the_first_revisions_meet_nobody(project: Rehearsing) -> None:
     assert code == 0
     assert "0 tables" in printed.splitlines()[-1]
     assert "nobody was there to wait" in printed.splitlines()[-1]
+    assert "alembic_version" not in printed
 
 
 def test_revisions_before_that_fail_are_no_finding(project: Rehearsing) -> None:

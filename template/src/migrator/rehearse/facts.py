@@ -73,7 +73,7 @@ WITH relations AS (
            CASE nspname WHEN 'public' THEN '' ELSE nspname || '.' END || relname AS name
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace
     LEFT JOIN pg_index ON indexrelid = c.oid
-    WHERE nspname <> 'information_schema' AND nspname !~ '^pg_'
+    WHERE nspname <> 'information_schema' AND nspname !~ '^pg_' AND relname <> 'alembic_version'
     AND relkind IN ('r', 'p', 'm', 'i', 'I')
 )
 SELECT json_build_object(

@@ -189,21 +189,16 @@ def _targets(found: dict[tuple[str, int], Measured]) -> str:
     failed = sum(_failed(measured[OURS]) for measured in crowded)
     targets = [
         *(
-            Target(
-                f"{what}, times tuned by hand, 16 connections", "at least 0.9", value, value >= 0.9
-            )
+            _at_least(0.9, f"{what}, times tuned by hand, 16 connections", times(what, 16, HAND))
             for what in (READ, LIST, INSERT)
-            for value in [times(what, 16, HAND)]
         ),
         *(
-            Target(f"{what}, times SQLModel in threads, 16", "at least 2.5", value, value >= 2.5)
+            _at_least(2.5, f"{what}, times SQLModel in threads, 16", times(what, 16, SYNC))
             for what in (READ, LIST)
-            for value in [times(what, 16, SYNC)]
         ),
         *(
-            Target(f"{what}, times asyncpg, 16", "at least 0.45", value, value >= 0.45)
+            _at_least(0.45, f"{what}, times asyncpg, 16", times(what, 16, LIMIT))
             for what in (READ, LIST)
-            for value in [times(what, 16, LIMIT)]
         ),
         Target("p99 of the default pool, times ours, read one, 64", "more than 6", tail, tail > 6),
         Target("failed requests, 64", "0", failed, failed == 0),
@@ -213,8 +208,14 @@ def _targets(found: dict[tuple[str, int], Measured]) -> str:
         for target in targets
     ]
     missed = [
-        f"{target.name}: missed. {REASONS.get(target.name, UNKNOWN)}"
+        f"- {target.name}: missed. {REASONS.get(target.name, UNKNOWN)}"
         for target in targets
         if not target.met
     ]
-    return "\n\n".join([table(["target", "wanted", "measured", ""], rows), *missed])
+    return "\n\n".join(
+        [table(["target", "wanted", "measured", ""], rows), "\n".join(missed)]
+    ).strip()
+
+
+def _at_least(wanted: float, name: str, value: float) -> Target:
+    return Target(name, f"at least {wanted}", value, value >= wanted)

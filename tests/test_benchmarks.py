@@ -1,8 +1,11 @@
 """The benchmarks run. What they measure is nobody's business here."""
 
+from pathlib import Path
+
 import pytest
 
 from benchmarks.__main__ import PAGES
+from benchmarks.harness import write_section
 from tests.conftest import ROOT
 from tests.processes import run
 
@@ -32,6 +35,16 @@ def test_the_readme_names_every_benchmark() -> None:
 
     assert found == set(PAGES)
     assert [name for name in PAGES if f"| `{name}` |" not in text] == []
+
+
+def test_a_section_is_replaced_where_it_stands(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    for name, text in [("first", "old"), ("second", "kept"), ("first", "new")]:
+        write_section(page, name, text)
+
+    lines = [line for line in page.read_text().splitlines() if line and "<!--" not in line]
+
+    assert lines == ["new", "kept"]
 
 
 def test_an_unknown_benchmark_is_one_line() -> None:

@@ -117,7 +117,7 @@ def _upgrade(result: Result, reasons: list[str]) -> str:
 
 
 def failed(printed: str, reasons: list[str]) -> str:
-    """Words with the number of the reason, the last error that was printed."""
+    """Words with the number of the reason, which is the last error that was printed."""
     lines = [line for line in printed.strip().splitlines() if "sqlalche.me" not in line]
     errors = [line for line in lines if re.match(r"sqlalchemy\.exc\.|\S+Error:", line)]
     reason = re.sub(r"^.*<class '[^']+'>: ", "", (errors or lines)[-1])

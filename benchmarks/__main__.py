@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import time
 from importlib import import_module
 from pathlib import Path
 
@@ -40,12 +41,13 @@ def main() -> None:
     # Without compiled files, what is measured would be the compiler.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     for name in options.names or PAGES:
+        began = time.monotonic()
         section = import_module(f"benchmarks.{name}").measure(options.quick)
         if options.quick:
             print(f"A quick run: the code works, the numbers mean nothing.\n\n{section}\n")
         else:
             write_section(PAGES[name], name, section)
-            print(f"{name}: done", flush=True)
+            print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ class Cost:
 
 
 def measure(quick: bool) -> str:
-    count, many = (1, 10) if quick else (3, 300)
+    count, many = (1, 10) if quick else (3, 200)
     with rendered() as project, devdb.temporary_server() as server:
         test = partial(project.uv_run, "pytest", "--quiet", DATABASE_URL=server)
         folders = {

@@ -21,7 +21,7 @@ from benchmarks.harness import (
 from tests.migrator.history import CONFIGURATION
 from tests.processes import run
 
-SIZES = (1, 100, 1000, 2000)
+SIZES = (1, 100, 1000)
 ALEMBIC = "`import alembic.command`"
 GUARD = ("guard", "--format", "json")
 

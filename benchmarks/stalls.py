@@ -31,6 +31,8 @@ NAMES = [
     "widen a varchar",
     "an int becomes a bigint",
 ]
+# What stock Alembic does not see, and its users write instead.
+BY_HAND = {"add a check": 'op.create_check_constraint("positive", "items", "amount > 0")'}
 STOCK, OURS = "stock", "**ours**"
 
 INTRODUCTION = """\
@@ -39,10 +41,11 @@ INTRODUCTION = """\
 Each table has {rows:,} rows, and readers and writers work on it as in \
 [docs/changes.md](../docs/changes.md), while `alembic upgrade head` applies what autogenerate \
 wrote, stock Alembic's or ours. There is no slow client here: what is waited for is the work of \
-the statements. *Longest wait* is that of one request; one that touches no table took at most \
-{noise:.0f} ms, so less than that says nothing. *Failed* counts all rounds, with the stale plan \
-that each process has once when the type of a column changes. *TODO*: ours asks the author to \
-write something better, and was applied as it is. Medians of {rounds} interleaved rounds."""
+the statements. Stock Alembic does not see a check, so that one is written by hand. *Longest wait* \
+is that of one request; one that touches no table took at most {noise:.0f} ms, so less than that \
+says nothing. *Failed* and *stale plans* count all rounds; of the latter, each process has one \
+when the type of a column changes. *TODO*: ours asks the author to write something better, and was \
+applied as it is. Medians of {rounds} interleaved rounds."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +59,11 @@ class Result:
         """The longest of all requests, in seconds."""
         return max(request.seconds for request in self.outcome.service)
 
-    @property
-    def failed(self) -> int:
-        return len(self.outcome.failed) + len(self.outcome.stale_plans)
-
 
 def measure(quick: bool) -> str:
-    count, rows, names = (1, FEW_ROWS, NAMES[:2]) if quick else (3, ROWS, NAMES)
+    count, rows, names = (
+        (1, FEW_ROWS, ["add an index", "add a check"]) if quick else (3, ROWS, NAMES)
+    )
     changes = [change for name in names for change in CHANGES if change.name == name]
     with devdb.temporary_server() as server:
         full: dict[str, str] = {}
@@ -85,14 +86,15 @@ def measure(quick: bool) -> str:
             f"{name}: {form}",
             f"{1000 * median(_waits(results)):.0f}",
             f"{ratio(_waits(results), _waits(found[name, STOCK])):.2f}",
-            str(sum(result.failed for result in results)),
+            str(sum(len(result.outcome.failed) for result in results)),
+            str(sum(len(result.outcome.stale_plans) for result in results)),
             f"{median(result.seconds for result in results):.1f}",
             _ended(results[-1]),
         ]
         for (name, form), results in found.items()
     ]
     introduction = INTRODUCTION.format(rows=rows, noise=1000 * noise, rounds=count)
-    header = ["", "longest wait, ms", "times stock", "failed", "upgrade, s", ""]
+    header = ["", "longest wait, ms", "times stock", "failed", "stale plans", "upgrade, s", ""]
     return "\n\n".join([introduction, here(), table(header, lines)])
 
 
@@ -132,6 +134,9 @@ def _run(server: str, full: str, change: Change, rows: int, *, stock: bool) -> R
             raise SystemExit(printed)
         history.models(change.after)
         files = history.generate(change.name)
+        if stock and change.name in BY_HAND:
+            [file] = files
+            file.write_text(file.read_text().replace("pass", BY_HAND[change.name], 1))
         with traffic(_service(url, change, rows)) as requests:
             began = time.perf_counter()
             code, printed = history.alembic()

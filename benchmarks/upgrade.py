@@ -49,7 +49,7 @@ class Times:
 
 
 def measure(quick: bool) -> str:
-    count, sizes = (1, SIZES[:2]) if quick else (5, SIZES)
+    count, sizes = (1, SIZES[:2]) if quick else (3, SIZES)
     with TemporaryDirectory() as folder, devdb.temporary_server() as server:
         histories = {
             (size, form): _history(Path(folder) / f"{size}-{number}", server, size, form)

@@ -89,10 +89,16 @@ def _run(server: str, change: Change, *, stock: bool) -> Result:
     ):
         service = prepare(history, change, ROWS)
         history.models(change.after)
-        files = history.generate(change.name)
+        files = [path for path in history.generate(change.name) if not _is_empty(path)]
         outcome = upgrade_under_load(history, service)
         todo = any("TODO" in path.read_text() for path in files)
     return Result(len(files), todo, outcome)
+
+
+def _is_empty(revision: Path) -> bool:
+    """Stock Alembic also writes a revision where it sees no change."""
+    body = revision.read_text().partition("def upgrade")[2].partition("def downgrade")[0]
+    return "\n    pass\n" in body
 
 
 def _measured(result: Result, reasons: list[str]) -> list[str]:
@@ -117,7 +123,7 @@ def _upgrade(result: Result, reasons: list[str]) -> str:
 
 
 def failed(printed: str, reasons: list[str]) -> str:
-    """Words with the number of the reason, which is the last error that was printed."""
+    """Words with the number of the reason, the last error that was printed."""
     lines = [line for line in printed.strip().splitlines() if "sqlalche.me" not in line]
     errors = [line for line in lines if re.match(r"sqlalchemy\.exc\.|\S+Error:", line)]
     reason = re.sub(r"^.*<class '[^']+'>: ", "", (errors or lines)[-1])

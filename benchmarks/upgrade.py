@@ -103,8 +103,10 @@ def _history(folder: Path, server: str, size: int, form: str) -> ModelledHistory
     )
     if form == EACH:
         env = folder / "migrations/env.py"
-        each = f"{CONFIGURED}transaction_per_migration=True, "
-        env.write_text(env.read_text().replace(CONFIGURED, each))
+        before, configured, after = env.read_text().partition(CONFIGURED)
+        if not configured:
+            raise SystemExit("Alembic's env.py is another one now: mend this benchmark")
+        env.write_text(f"{before}{configured}transaction_per_migration=True, {after}")
     return history
 
 

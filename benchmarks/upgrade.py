@@ -87,9 +87,9 @@ def _overhead(measured: Measured, most: int) -> str:
         for form in (EACH, OURS)
     }
     return (
-        f"Ours takes {1000 * fixed[OURS]:.0f} ms more than stock with one revision, and "
-        f"{1000 * each[OURS]:.2f} ms more for each further one, of which the transactions are "
-        f"{1000 * each[EACH]:.2f} ms."
+        f"Beside stock, ours takes {1000 * fixed[OURS]:+.0f} ms with one revision, and "
+        f"{1000 * each[OURS]:+.2f} ms for each further one, of which the transactions are "
+        f"{1000 * each[EACH]:+.2f} ms."
     )
 
 

@@ -270,6 +270,12 @@ async def test_a_bug_tells_its_id_and_the_log_the_rest(
     assert str(problem["id"]) in caplog.text
 
 
+async def test_after_a_bug_a_proxy_is_told_that_the_connection_ends(
+    client: httpx2.AsyncClient,
+) -> None:
+    assert (await client.get("/bug")).headers["connection"] == "close"
+
+
 async def test_a_statement_that_takes_too_long_is_no_fault_of_the_client(
     empty_database_url: URL, caplog: pytest.LogCaptureFixture
 ) -> None:

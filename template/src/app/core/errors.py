@@ -140,7 +140,8 @@ async def answer_bug(request: Request, error: Exception) -> JSONResponse:
     if request_id is None:  # a middleware failed that stands around all of ours
         request_id = uuid4().hex
         bind_contextvars(request_id=request_id)
-    return problem(500, id=request_id)
+    # The server closes it, and a proxy that was not told would lose what it sends next.
+    return problem(500, id=request_id, headers={"Connection": "close"})
 
 
 def add_error_handlers(application: FastAPI) -> None:

@@ -50,8 +50,7 @@ REASONS = {
     },
     **{
         f"{what}, times SQLModel in threads, 16": (
-            "The application tuned by hand, with nothing around it, is not so much faster either. "
-            "With 64 connections, the one in threads answers nobody any more."
+            "The application tuned by hand, with nothing around it, is not so much faster either."
         )
         for what in (READ, LIST)
     },

@@ -4,6 +4,7 @@ import ast
 import re
 import shutil
 from dataclasses import dataclass
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import alembic
@@ -48,7 +49,10 @@ class ModelledHistory(History):
         """Let these be the models from now on."""
         if not (self.folder / "app").exists():
             self._introduce()
-        (self.folder / "app/models/__init__.py").write_text(HEADER + source)
+        models = self.folder / "app/models/__init__.py"
+        models.write_text(HEADER + source)
+        # What was compiled from models of the same second and size would be taken for these.
+        Path(cache_from_source(str(models))).unlink(missing_ok=True)
 
     def generate(self, message: str) -> list[Path]:
         """Write what the models ask for; return the new files in the order of their chain."""

@@ -389,11 +389,15 @@ def _watched(connection: Connection) -> Iterator[Sequence[Row[Any]]]:
         # To name who is in the way is a help, not a condition.
         with suppress(DBAPIError, OSError):
             async with engine.connect() as second:
-                while True:
-                    if found := (await second.execute(BLOCKERS, {"pid": pid})).all():
-                        blockers[:] = found
-                    await second.rollback()
-                    await asyncio.sleep(0.2)
+                try:
+                    while True:
+                        if found := (await second.execute(BLOCKERS, {"pid": pid})).all():
+                            blockers[:] = found
+                        await second.rollback()
+                        await asyncio.sleep(0.2)
+                finally:
+                    # To close it would be logged as an error where the server has just gone.
+                    await second.invalidate()
 
     watcher = asyncio.get_running_loop().create_task(watch())
     try:

@@ -164,6 +164,18 @@ def test_the_image_serves_when_it_may_do_nothing_else(web_image: str, database: 
         assert docker("exec", container, "touch", "/tmp/file", check=False).returncode == 0  # noqa: S108
 
 
+def test_a_migration_that_fails_at_the_start_is_no_success(
+    web_image: str, database: Postgres
+) -> None:
+    url = database.create_database()
+    database.sql("CREATE TABLE users ()", url)
+
+    done = database.run(web_image, DATABASE_URL=url, MIGRATE_ON_START="true")
+
+    assert done.returncode == 1
+    assert "already exists" in done.stderr
+
+
 def test_a_server_that_does_not_answer_is_unhealthy(web_image: str) -> None:
     check = inspect(web_image)["Config"]["Healthcheck"]["Test"]
     assert check[0] == "CMD"

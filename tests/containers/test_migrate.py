@@ -30,6 +30,23 @@ def downgrade() -> None:
 '''
 
 
+# Over TCP, which alone has keepalives.
+KEEPALIVE = """
+import asyncio, sys
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+from migrator.runner import Policy, connect
+
+async def main():
+    engine = create_async_engine(sys.argv[1], connect_args=Policy().connect_args())
+    async with connect(engine) as connection:
+        print(await connection.scalar(text("SHOW tcp_keepalives_idle")))
+    await engine.dispose()
+
+asyncio.run(main())
+"""
+
+
 def complaints(printed: str) -> list[str]:
     """What is printed beside the log of what is done."""
     return [line for line in printed.splitlines() if not line.startswith('{"level": "info"')]
@@ -137,3 +154,14 @@ def test_the_image_does_what_else_alembic_can(migrate_image: str, database: Post
 
     assert done.returncode == 0
     assert tables(database, url) == {"alembic_version"}
+
+
+def test_a_silent_connection_is_kept_known_to_the_network(
+    migrate_image: str, database: Postgres
+) -> None:
+    url = database.create_database().replace("postgresql://", "postgresql+asyncpg://")
+
+    options = [*database.options({}), "--entrypoint", "python"]
+    printed = docker("run", "--rm", *options, migrate_image, "-c", KEEPALIVE, url).stdout
+
+    assert 0 < int(printed) < 240  # seconds; Azure's load balancer forgets after 4 minutes

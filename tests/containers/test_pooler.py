@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.containers.engine import Postgres, built, free_port
+from tests.containers.engine import Postgres, built, docker, free_port
 from tests.processes import until
 from tests.project import status
 from tests.rolling.load import failures, load
@@ -91,6 +91,21 @@ def test_connections_that_the_server_ends_are_replaced(
 
     assert ended
     assert all(request.start < back for request in failures(requests))
+
+
+def test_a_type_that_changed_is_an_error_until_the_pooler_starts_anew(
+    database: Postgres, service: Service, pooler: str
+) -> None:
+    users = f"{service.url}/api/v1/users"
+    assert status(users) == 200
+    database.sql("ALTER TABLE users ALTER full_name TYPE text", service.database)
+    # Without the pooler, only the first would fail.
+    assert {status(users) for _ in range(10)} == {500}
+
+    docker("restart", pooler)
+
+    until(lambda: status(users) == 200)
+    assert {status(users) for _ in range(10)} == {200}
 
 
 LIVE = "/health/live"

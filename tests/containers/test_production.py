@@ -32,6 +32,12 @@ def test_what_is_missing_is_named(project: Project, missing: str) -> None:
     assert f"{missing} is missing a value: set it" in done.stderr
 
 
+def test_an_example_of_settings_makes_no_production_a_development(project: Project) -> None:
+    project.write(".env", (project.path / ".env.example").read_text())
+
+    assert {given["ENVIRONMENT"] for given in environments(project).values()} == {"production"}
+
+
 def environments(project: Project, **variables: str) -> dict[str, dict[str, str]]:
     """What the containers of each service are given."""
     given = {"DATABASE_URL": "", "VERSION": "1", **variables}

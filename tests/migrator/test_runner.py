@@ -202,10 +202,16 @@ def test_an_invalid_index_of_somebody_else_is_not_passed_over(history: History) 
         history.sql("CREATE UNIQUE INDEX CONCURRENTLY ix_broken ON items (id)")
     history.add('op.execute("ALTER TABLE items ADD COLUMN note text")')
 
-    code, printed = history.alembic()
+    for _ in range(2):  # whoever tries again, as a Job does, must not pass by that
+        code, printed = history.alembic()
 
-    assert code == 1
-    assert "ix_broken" in printed.splitlines()[-1]
+        assert code == 1
+        assert "ix_broken" in printed.splitlines()[-1]
+        assert history.at() == ["0001"]
+
+    history.sql("DROP INDEX ix_broken")
+    history.upgrade()
+    assert history.at() == ["0002"]
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """What the commands find, in the one shape that is printed, counted and turned into exit codes."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,12 @@ class Report:
         severities = [finding.severity for finding in self.findings]
         counts = [count(severities.count(level), level) for level in LEVELS if level in severities]
         return ", ".join(counts)
+
+
+def severe(findings: Iterable[Finding], severities: Mapping[str, str]) -> list[Finding]:
+    """Each finding once, with the severities that the project gives them."""
+    found = (replace(f, severity=severities.get(f.rule, f.severity)) for f in findings)
+    return list(dict.fromkeys(finding for finding in found if finding.severity != "off"))
 
 
 def count(number: int, noun: str) -> str:

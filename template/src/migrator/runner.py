@@ -34,6 +34,14 @@ LOCK_KEY = 0x736C697077617900
 # nothing is wrong with the migration.
 RETRYABLE = {"55P03", "40P01"}
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 20
+# Seconds. An index may be built for hours in silence, and what stands between may forget silent
+# connections after 4 minutes (Azure's load balancer) or 350 s (AWS's). The server also hears of a
+# runner that is no more, and gives its lock free.
+KEEPALIVE = {
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "6",
+}
 DIRECT = (
     "it seems to lead to a pooler in transaction mode, where nothing can be locked: "
     "set MIGRATION_DATABASE_URL to a direct connection"
@@ -69,7 +77,11 @@ class Policy:
         }
         settings = {name: f"{round(seconds * 1000)}ms" for name, seconds in timeouts.items()}
         return {
-            "server_settings": {**settings, "application_name": f"migrate {socket.gethostname()}"}
+            "server_settings": {
+                **settings,
+                **KEEPALIVE,
+                "application_name": f"migrate {socket.gethostname()}",
+            }
         }
 
 
@@ -129,10 +141,11 @@ def run_migrations(policy: Policy) -> None:
             # While this runs, replicas of the last release must find their own revisions noted,
             # even if the run that applied them was killed before it could do so.
             _remember_history(migration)
+            checks = migration.on_version_apply_callbacks
+            migration.on_version_apply_callbacks = (*checks, _check_indexes)
         _run_with_retries(migration, policy)
         if command == "upgrade":
             _check_heads(migration)
-            _check_indexes(connection)
 
 
 def _run_all() -> None:
@@ -357,7 +370,7 @@ def _failure(error: DBAPIError) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     places = [frame for frame in frames if Path(frame.filename).is_relative_to(versions)]
     place = f"{Path(places[-1].filename).name}, line {places[-1].lineno}: " if places else ""
-    return f"{place}{error.orig}; the revision was rolled back"
+    return f"{place}{error.orig}; what the revision did in a transaction was rolled back"
 
 
 def _in_the_way(policy: Policy, blockers: Sequence[Row[Any]]) -> str:
@@ -417,11 +430,14 @@ def _check_heads(migration: MigrationContext) -> None:
         raise MigrationError(f"The upgrade ended, but {', '.join(missing)} is not in the database")
 
 
-def _check_indexes(connection: Connection) -> None:
-    if invalid := _scalar(connection, INVALID_INDEXES):
+def _check_indexes(*, heads: set[str], **_: object) -> None:
+    """Called before the transaction of a revision ends: what is refused here is not noted, so that
+    it is refused the next time too."""
+    if heads >= _target() and (invalid := context.get_bind().scalar(text(INVALID_INDEXES))):
         raise MigrationError(
             f"Invalid indexes, left by builds that failed: {invalid}. The database maintains them "
-            "and never uses them: drop each with DROP INDEX CONCURRENTLY and build it again"
+            "and never uses them: drop each with DROP INDEX CONCURRENTLY and build it again. Until "
+            f"then {', '.join(heads)} is not noted as applied"
         )
 
 

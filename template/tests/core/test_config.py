@@ -2,6 +2,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from pydantic import ValidationError
 
 from app.core.config import Settings, load_settings
 from app.core.db.url import parse_database_url
@@ -35,6 +36,11 @@ def test_a_password_may_hold_reserved_characters_as_they_are(password: str) -> N
     url = parse_database_url(f"postgresql://app:{password}@db/app?sslmode=require")
 
     assert (url.password, url.host, url.query) == (password, "db", {"ssl": "require"})
+
+
+def test_a_migration_by_one_of_many_workers_is_refused() -> None:
+    with pytest.raises(ValidationError, match="MIGRATE_ON_START"):
+        Settings(DATABASE_URL=parse_database_url(URL), MIGRATE_ON_START=True, WORKERS=2)
 
 
 @pytest.mark.parametrize(

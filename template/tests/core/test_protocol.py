@@ -9,12 +9,17 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from app.core.protocol import MAX_HEADERS, BoundedHttpProtocol
 from tests.core.listening import listening
 
 START = b"POST / HTTP/1.1\r\nhost: testserver\r\n"
 CHUNKED = START + b"transfer-encoding: chunked\r\n\r\n"
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nhost: testserver\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+    b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
 LONG = MAX_HEADERS + 1
 
 
@@ -124,6 +129,30 @@ async def test_a_request_may_take_longer_than_its_headers(impatient: int) -> Non
 
     assert b" 200 OK" in await reader.readuntil(b"\r\n\r\n")
     writer.close()
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Over a websocket what comes, once; over HTTP nothing."""
+    if scope["type"] == "http":
+        await Response()(scope, receive, send)
+        return
+    websocket = WebSocket(scope, receive, send)
+    await websocket.accept()
+    await websocket.send_text(await websocket.receive_text())
+
+
+async def test_a_websocket_on_a_connection_that_was_used_may_be_silent() -> None:
+    async with listening(echo, Impatient) as port, asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nhost: testserver\r\n\r\n")
+        assert b" 200 OK" in await reader.readuntil(b"\r\n\r\n")
+        writer.write(UPGRADE)
+        assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(3 * Impatient.patience)
+        writer.write(b"\x81\x81\0\0\0\0x")  # RFC 6455, section 5.2: a text of one letter
+
+        assert await reader.readexactly(3) == b"\x81\x01x"
+        writer.close()
 
 
 @pytest.mark.parametrize(

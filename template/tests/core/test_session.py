@@ -3,9 +3,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import httpx2
 import pytest
 from fastapi import APIRouter, FastAPI, HTTPException
-from sqlalchemy import URL, text
+from sqlalchemy import URL, event, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from app.core.application import create_application
 from app.core.config import Settings
@@ -44,6 +45,11 @@ async def create_row_then_fail(session: SessionDep) -> None:
 @router.get("/rows")
 async def count_rows(session: SessionDep) -> int:
     return int(await session.scalar(text("SELECT count(*) FROM rows")) or 0)
+
+
+@router.get("/process")
+async def process_of_the_server(session: SessionDep) -> int:
+    return int(await session.scalar(text("SELECT pg_backend_pid()")) or 0)
 
 
 @router.get("/transaction")
@@ -149,3 +155,19 @@ async def test_after_a_session_for_reading_the_next_one_has_a_transaction(
 
     assert (await client.post("/rows-then-404")).status_code == 404
     assert (await client.get("/rows")).json() == 0
+
+
+async def test_a_connection_is_not_kept_for_longer_than_networks_know_it(
+    application: FastAPI, client: httpx2.AsyncClient
+) -> None:
+    engine = application.state.engine
+    event.listen(engine.sync_engine, "checkin", _age)
+
+    first = (await client.get("/process")).json()
+    second = (await client.get("/process")).json()
+
+    assert first != second
+
+
+def _age(_: object, record: ConnectionPoolEntry) -> None:
+    record.starttime -= 240  # type: ignore[attr-defined]  # seconds

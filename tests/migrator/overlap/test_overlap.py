@@ -138,6 +138,19 @@ def test_changes_that_break_the_running_version_are_caught_at_their_revisions(
         assert finding["sql"] or finding["rule"] == "old-test-fails"
 
 
+def test_a_project_may_let_a_stale_plan_pass(branch: Project, server: str) -> None:
+    configuration = (branch.path / "pyproject.toml").read_text()
+    severities = '\n[tool.migrator.severities]\nstale-plan = "warning"\n'
+    branch.write("pyproject.toml", configuration + severities)
+    add(branch, widened='op.alter_column("posts", "title", type_=sa.Text())')
+
+    done = overlap(branch, server, "--format", "json")
+
+    assert done.returncode == 0, done.stdout
+    [finding] = json.loads(done.stdout)["findings"]
+    assert (finding["rule"], finding["severity"]) == ("stale-plan", "warning")
+
+
 def test_a_column_that_new_rows_need_is_caught_by_requests_and_by_tests(
     branch: Project, server: str
 ) -> None:

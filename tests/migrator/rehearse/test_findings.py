@@ -14,10 +14,9 @@ from migrator.rehearse.findings import (
     of_statements,
     repeated,
     reverted,
-    severe,
 )
 from migrator.rehearse.state import State, read_state
-from migrator.report import Finding
+from migrator.report import Finding, severe
 from tests.migrator.rehearse.project import Rehearsed, Tracing, rehearsed
 
 

@@ -203,6 +203,15 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _refuse_workers_that_each_migrate(self) -> Self:
+        if self.MIGRATE_ON_START and self.WORKERS > 1:
+            raise ValueError(
+                "MIGRATE_ON_START needs one of WORKERS, which a migration that fails can end: run "
+                "more containers instead"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _refuse_metrics_of_one_worker_in_many(self) -> Self:
         if self.METRICS and self.WORKERS > 1:
             raise ValueError(

@@ -62,6 +62,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self.cycle.response_complete and self.cycle.more_body:
             self._wait()
 
+    def handle_websocket_upgrade(self) -> None:
+        # What follows belongs to another protocol, on the same connection.
+        self._go_on()
+        super().handle_websocket_upgrade()
+
     def send_400_response(self, msg: str) -> None:
         """As a problem, like all other errors."""
         body = json.dumps({"title": "Bad Request", "status": 400, "detail": msg}).encode()

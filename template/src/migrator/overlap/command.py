@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import which
@@ -17,7 +17,7 @@ from migrator.overlap.warm import Failure, Warm, upgrade, upgrade_under_service
 from migrator.project import history
 from migrator.project.configuration import Configuration, ProjectError, load
 from migrator.project.source import Source
-from migrator.report import Finding, Report, count
+from migrator.report import Finding, Report, count, severe
 
 EPILOG = f"""\
 BASE is where this branch left it; it is checked out beside the working tree, with an environment of
@@ -85,7 +85,7 @@ def overlap(configuration: Configuration, base: str, server: str) -> Report:
         checkout(top, configuration.root, commit) as old,
     ):
         tried = _try(made, old, configuration.root, new)
-    return _report(tried, new)
+    return _report(tried, new, configuration.severities)
 
 
 def _repository(root: Path) -> Path:
@@ -124,8 +124,8 @@ def _try(server: scratch.Server, old: Checkout, root: Path, new: list[Source]) -
 # ---- What is told
 
 
-def _report(tried: Tried, new: list[Source]) -> Report:
-    found = tuple(_findings(tried, new[-1]))
+def _report(tried: Tried, new: list[Source], severities: Mapping[str, str]) -> Report:
+    found = tuple(severe(_findings(tried, new[-1]), severities))
     suite = tried.suite
     report = Report(
         title="overlap",

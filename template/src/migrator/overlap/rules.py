@@ -35,13 +35,18 @@ OVERLAP_RULES = {
             summary="Statements that the running processes have prepared fail once",
             why=(
                 "PostgreSQL refuses a prepared statement whose result has another type than when "
-                "it was prepared. Each connection of each process fails once for each such "
-                "statement; only new processes are free of it."
+                "it was prepared. One request of each process fails, and then it prepares anew; "
+                "behind PgBouncer, which shares prepared statements, they fail until it is started "
+                "anew or told to RECONNECT."
             ),
             instead="""\
 Leave the type of a column that is read as it is: add a column of the new type, fill it, switch
 the reads in a release, and drop the old one in a later release. Or deploy first with
 ?prepared_statement_cache_size=0 in DATABASE_URL, for the price of a round trip per statement.
+Where one error of each process is no loss, pyproject.toml may say so:
+
+[tool.migrator.severities]
+stale-plan = "warning"
 """,
         ),
         Rule(

@@ -2,8 +2,8 @@
 
 import ast
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.locks import blocked, is_strong, rank
@@ -39,12 +39,6 @@ def finding(rule: Rule, place: Place, *, severity: str = "", **fields: str) -> F
         revision=place.revision,
         sql=place.sql,
     )
-
-
-def severe(findings: Iterable[Finding], severities: Mapping[str, str]) -> list[Finding]:
-    """Each finding once, with the severities that the project gives them."""
-    found = (replace(f, severity=severities.get(f.rule, f.severity)) for f in findings)
-    return list(dict.fromkeys(finding for finding in found if finding.severity != "off"))
 
 
 # ---- Statements

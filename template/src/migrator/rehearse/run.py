@@ -31,7 +31,7 @@ from migrator.rehearse.stalls import of_requests
 from migrator.rehearse.state import State, read_state
 from migrator.rehearse.trace import Failure, Run, trace, watch
 from migrator.rehearse.traffic import Load, TrafficError, traffic
-from migrator.report import Finding
+from migrator.report import Finding, severe
 from migrator.scratch import Database, Server
 
 T = TypeVar("T")
@@ -132,7 +132,7 @@ def rehearse(
             small_tables=configuration.small_tables,
         ),
     ]
-    findings = tuple(found.severe(every, configuration.severities))
+    findings = tuple(severe(every, configuration.severities))
     return Outcome(rehearsal=rehearsal, findings=findings, unfilled=unfilled, silent=silent)
 
 

@@ -10,7 +10,7 @@ from migrator.rehearse.findings import Place, finding, place_of
 from migrator.rehearse.outcome import CONTROL, WRITES, Applied, Request, Statement
 from migrator.report import Finding, count
 
-# asyncpg met a plan that the migration made invalid: each connection of a service gets this once
+# asyncpg met a plan that the migration made invalid: each process of a service gets this once
 # when the result of a query changes, also by a change that is free.
 STALE_PLAN = "InvalidCachedStatementError"
 

@@ -38,6 +38,8 @@ def create_engine(settings: Settings) -> AsyncEngine:
         # Connections beyond the pool would be opened and closed under load, when it hurts most.
         max_overflow=0,
         pool_timeout=settings.DATABASE_POOL_TIMEOUT,
+        # Before what stands between forgets a silent connection: load balancers do after 4 minutes.
+        pool_recycle=180,
         hide_parameters=True,
         connect_args={
             "timeout": settings.DATABASE_CONNECT_TIMEOUT,

@@ -1,6 +1,7 @@
 """Migrations by the service itself, for hosts that can start only the one container."""
 
 import asyncio
+import atexit
 import logging
 import os
 import signal
@@ -39,4 +40,6 @@ async def _upgrade() -> None:
         raise
     if code:
         log.error("The migrations failed, so the service stops")
+        # As process 1 of a container it outlives its own signal, and would end as if all were well.
+        atexit.register(os._exit, 1)
         os.kill(os.getpid(), signal.SIGTERM)

@@ -39,7 +39,7 @@ def table_rewrite(step: Step) -> Iterator[Problem]:
     severity="error",
     summary="the type of {table}.{column} becomes {type}: {effect}",
     why=REWRITE + "writes. Even where PostgreSQL keeps the rows as they are (a longer varchar, "
-    "varchar to text), every connection of asyncpg fails once with InvalidCachedStatementError.",
+    "varchar to text), one request of each process fails with InvalidCachedStatementError.",
     instead="""\
 # 1. op.add_column("{table}", sa.Column("{column}_new", ...)), written by the application
 #    or by a trigger whenever {column} is

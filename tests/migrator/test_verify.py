@@ -157,6 +157,17 @@ def test_models_and_schema_must_agree(history: ModelledHistory) -> None:
         assert any(f"op.{code}(" in message for message in messages), messages
 
 
+def test_a_check_has_the_condition_of_the_models(history: ModelledHistory) -> None:
+    history.upgrade()
+    history.sql("ALTER TABLE teams DROP CONSTRAINT ck_teams_size")
+    history.sql("ALTER TABLE teams ADD CONSTRAINT ck_teams_size CHECK (size > 10) NOT VALID")
+
+    messages = [f["message"] for f in found(history) if f["rule"] == "models-disagree"]
+
+    assert messages
+    assert all("ck_teams_size" in message or "size > 10" in message for message in messages)
+
+
 def test_it_may_run_as_a_user_who_may_only_read(history: ModelledHistory) -> None:
     history.upgrade()
     history.sql("DROP ROLE IF EXISTS reader")

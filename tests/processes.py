@@ -1,9 +1,12 @@
 """Programs that tests run, in an environment that is the same on every machine."""
 
 import os
+import random
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 # What must not reach a rendered project: our virtual environment, a database of the developer's,
@@ -20,6 +23,11 @@ IDENTITY = {
     for role in ("AUTHOR", "COMMITTER")
     for key, value in [("NAME", "Ada"), ("EMAIL", "ada@example.com")]
 }
+
+
+# Below those that the system gives out by itself, and others for each worker of a run.
+_FIRST_PORT = 20_000 + 6_000 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 2)
+_PORTS = iter(random.sample(range(_FIRST_PORT, _FIRST_PORT + 6_000), 6_000))
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
@@ -64,3 +72,12 @@ def until(condition: Callable[[], object], seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)
+
+
+def free_port() -> int:
+    """A port for something that starts later; it is given once."""
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            port = next(_PORTS)
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -4,7 +4,6 @@ import fcntl
 import os
 import re
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import httpx2
 
-from tests.processes import environment, git, run, until
+from tests.processes import environment, free_port, git, run, until
 
 DEADLINE = 60
 
@@ -91,9 +90,7 @@ class Project:
     @contextmanager
     def served(self, *command: str, path: str = "/health/live", **variables: str) -> Iterator[str]:
         """Serve the project with `command` and a free port; yield the URL once `path` answers."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         log = self.path.parent / f"{port}.log"
         with log.open("wb") as output:
             server = subprocess.Popen(
@@ -107,7 +104,7 @@ class Project:
             )
         url = f"http://127.0.0.1:{port}"
         try:
-            until(lambda: status(url + path) == 200 or server.poll() is not None)
+            until(lambda: status(url + path) == 200 or server.poll() is not None, 240)
             assert server.poll() is None, log.read_text()
             yield url
         finally:

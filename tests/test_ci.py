@@ -27,13 +27,16 @@ def github(project: Path) -> list[str]:
 
 def gitlab(project: Path) -> list[str]:
     commands = commands_of(project, "gitlab", ".gitlab-ci.yml", "check")
-    return [command for command in commands if command.startswith(("uv ", "test "))]
+    return [command for command in commands if command.startswith(("uv ", "git ", "test "))]
 
 
 def merged(project: Path) -> None:
     """Let this be what the base branch has."""
     Project(project).commit()
     git("update-ref", "refs/remotes/origin/main", "HEAD", cwd=project)
+
+
+PULL_REQUEST = {"BASE": "origin/main"}
 
 
 @pytest.mark.parametrize("commands", [github, gitlab])
@@ -47,7 +50,7 @@ def test_a_new_project_passes_its_ci(render: Render, commands: Callable[[Path], 
             variables = {
                 "DATABASE_URL": url,
                 "ENVIRONMENT": "development",
-                "CI_DEFAULT_BRANCH": "main",
+                **PULL_REQUEST,
             }
             run("sh", "-c", command, cwd=project, variables=variables)
 
@@ -67,13 +70,32 @@ def test_ci_refuses_a_migration_that_blocks(
         'def downgrade() -> None:\n    op.drop_index("ix_posts_title")\n'
     )
 
-    done = run(
-        *("sh", "-c", guard), cwd=project, check=False, variables={"CI_DEFAULT_BRANCH": "main"}
-    )
+    done = run("sh", "-c", guard, cwd=project, check=False, variables=PULL_REQUEST)
 
     assert done.returncode == 1
     assert "index-not-concurrent" in done.stdout
     assert "slow.py" in done.stdout
+
+
+@pytest.mark.parametrize("commands", [github, gitlab])
+@pytest.mark.parametrize(("before", "base"), [("HEAD~1", "HEAD~1"), (40 * "0", "HEAD")])
+def test_a_push_is_compared_with_what_was_there_before(
+    render: Render, commands: Callable[[Path], list[str]], before: str, base: str, tmp_path: Path
+) -> None:
+    project = render(ci=commands.__name__)
+    merged(project)
+    git("commit", "--quiet", "--allow-empty", "--message", "pushed", cwd=project)
+    [check] = [command for command in commands(project) if command.startswith("git ")]
+    exported = tmp_path / "exported"
+    exported.touch()
+
+    found = run(
+        *("sh", "-e", "-c", f"{check}\n. {exported}\necho $BASE"),
+        cwd=project,
+        variables={"BASE": before, "GITHUB_ENV": str(exported)},
+    )
+
+    assert found.stdout.strip() == base
 
 
 @pytest.mark.parametrize("commands", [github, gitlab])
@@ -93,7 +115,7 @@ def test_ci_refuses_a_migration_that_breaks_the_running_version(
     )
 
     with devdb.temporary_server() as url:
-        variables = {"DATABASE_URL": url, "CI_DEFAULT_BRANCH": "main"}
+        variables = {"DATABASE_URL": url, **PULL_REQUEST}
         done = run("sh", "-c", overlap, cwd=project, check=False, variables=variables)
 
     assert done.returncode == 1

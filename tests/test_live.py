@@ -319,9 +319,23 @@ def test_a_backup_restores_what_was_lost(project: Project) -> None:
 
     project.just("db-backup", "before.dump")
     project.sql("DELETE FROM users")
-    project.just("db-restore", "before.dump")
+    project.sql("CREATE TABLE later (author uuid REFERENCES users)")
+    project.just("db-restore", "before.dump", input="y\n")
 
     assert project.sql("SELECT email FROM users") == "a@b.example"
+    assert project.sql("SELECT to_regclass('later')") == ""
+
+
+@pytest.mark.slow
+def test_what_cannot_be_restored_deletes_nothing(project: Project) -> None:
+    project.just("migrate-up")
+    project.sql("INSERT INTO users (email, full_name) VALUES ('a@b.example', 'A')")
+    project.write("broken.dump", "not a dump")
+
+    for file in ("nowhere.dump", "broken.dump"):
+        assert project.just("--yes", "db-restore", file, check=False).returncode
+
+    assert project.sql("SELECT count(*) FROM users") == "1"
 
 
 @pytest.mark.slow
@@ -417,14 +431,16 @@ SERVE = ("devdb", "uvicorn", "app.main:app")
 @pytest.mark.slow
 def test_migrations_at_the_start_are_waited_for_while_the_service_lives(project: Project) -> None:
     project.uv_run("true")
-    with (
-        project.background("just", "db-shell", "-c", HOLD_THE_LOCK),
-        project.served(*SERVE, MIGRATE_ON_START="true") as url,
-    ):
-        assert status(f"{url}/health/ready") == 503
-        project.sql("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
-        until(lambda: status(f"{url}/health/ready") == 200)
-        assert httpx2.get(f"{url}/api/v1/users").json()["items"] == []
+    with project.background("just", "db-shell", "-c", HOLD_THE_LOCK):
+        until(lambda: project.sql("SELECT pid FROM pg_locks WHERE locktype = 'advisory'"))
+        with project.served(*SERVE, MIGRATE_ON_START="true") as url:
+            assert status(f"{url}/health/ready") == 503
+            project.sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks"
+                " WHERE locktype = 'advisory' AND granted"
+            )
+            until(lambda: status(f"{url}/health/ready") == 200)
+            assert httpx2.get(f"{url}/api/v1/users").json()["items"] == []
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 import devdb
-from tests.processes import environment, until
+from tests.processes import environment, free_port, until
 from tests.project import DEADLINE, Project, status
 
 pytestmark = pytest.mark.slow
@@ -39,9 +39,7 @@ class Service:
 @contextmanager
 def started(project: Project, database: str, **variables: str) -> Iterator[Service]:
     """The server itself, with nothing between it and the signals that it gets."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [project.path / ".venv/bin/python", "-m", "app", "--port", str(port)],
         cwd=project.path,
@@ -91,14 +89,17 @@ def hung(database: str) -> Iterator[None]:
     with psycopg.connect(database) as connection:
         postmaster = psutil.Process(connection.info.backend_pid).parent()
     assert postmaster
-    processes = [postmaster, *postmaster.children(recursive=True)]
-    for process in processes:
-        process.suspend()
+    # First the one that starts and buries the others.
+    postmaster.suspend()
     try:
+        children = postmaster.children(recursive=True)
+        for child in children:
+            child.suspend()
         yield
+        for child in children:
+            child.resume()
     finally:
-        for process in processes:
-            process.resume()
+        postmaster.resume()
 
 
 def test_a_database_that_hangs_is_noticed_in_time_and_so_is_its_return(

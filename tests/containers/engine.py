@@ -1,18 +1,16 @@
 """What tests make on a Docker engine, under names that nobody else has."""
 
 import json
-import random
-import socket
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from tests.conftest import ROOT
-from tests.processes import run, until
+from tests.processes import free_port, run, until
 
 # What an orchestrator that trusts nobody does with a container.
 CONFINED = (
@@ -32,15 +30,6 @@ def inspect(name: str) -> dict[str, Any]:
 
 def unique_name() -> str:
     return f"slipway-{uuid4().hex[:12]}"
-
-
-def free_port() -> str:
-    """None of those that the system gives out by itself: a build passes before it is used."""
-    while True:
-        port = random.randrange(20_000, 32_000)  # noqa: S311
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return str(port)
 
 
 @contextmanager
@@ -146,8 +135,8 @@ def stack(folder: Path, *files: str, **variables: str) -> Iterator[Stack]:
         folder,
         {
             "COMPOSE_PROJECT_NAME": name,
-            "PORT": free_port(),
-            "DATABASE_PORT": free_port(),
+            "PORT": str(free_port()),
+            "DATABASE_PORT": str(free_port()),
             **variables,
         },
         files,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.containers.engine import Postgres, built, docker, free_port
-from tests.processes import until
+from tests.containers.engine import Postgres, built, docker
+from tests.processes import free_port, until
 from tests.project import status
 from tests.rolling.load import failures, load
 
@@ -74,7 +74,7 @@ def service(
 
 def test_many_clients_share_few_connections(database: Postgres, service: Service) -> None:
     with load(service.url, control=LIVE) as requests:
-        until(lambda: int(database.sql(USERS, service.database)) > 300)
+        until(lambda: int(database.sql(USERS, service.database)) > 300, seconds=240)
         assert int(database.sql(CONNECTIONS, service.database)) <= SERVER_CONNECTIONS
 
     assert not [request for request in requests if request.failed]
@@ -84,10 +84,10 @@ def test_connections_that_the_server_ends_are_replaced(
     database: Postgres, service: Service
 ) -> None:
     with load(service.url, control=LIVE) as requests:
-        until(lambda: int(database.sql(USERS, service.database)) > 100)
+        until(lambda: int(database.sql(USERS, service.database)) > 100, seconds=240)
         ended = int(database.sql(END, service.database))
         back = time.monotonic()
-        until(lambda: int(database.sql(USERS, service.database)) > 300)
+        until(lambda: int(database.sql(USERS, service.database)) > 300, seconds=240)
 
     assert ended
     assert all(request.start < back for request in failures(requests))

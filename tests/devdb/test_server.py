@@ -9,7 +9,7 @@ import pytest
 
 from devdb import temporary_server
 from tests.devdb.processes import Project
-from tests.processes import until
+from tests.processes import free_port, until
 
 ROOT = os.geteuid() == 0
 CONNECT = """
@@ -19,12 +19,6 @@ async def main():
     print(await connection.fetchval("select current_database()"))
 asyncio.run(main())
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_commands_at_the_same_time_share_one_server(project: Project) -> None:

@@ -3,7 +3,6 @@
 import re
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 import devdb
 from tests.kubernetes.manifests import FOLDER
 from tests.migrator.test_pooler import answers, as_nobody
-from tests.processes import until
+from tests.processes import free_port, until
 from tests.project import DEADLINE
 
 pytestmark = pytest.mark.slow
@@ -38,12 +37,10 @@ def pgbouncer(folder: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[b
     users, file = tmp_path / "userlist.txt", tmp_path / "pgbouncer.ini"
     users.write_text('"app" "right"\n')
     configuration = (folder / FOLDER / "components/pgbouncer/pgbouncer.ini").read_text()
-    with devdb.temporary_server() as server, socket.socket() as probe:
+    with devdb.temporary_server() as server:
         with psycopg.connect(server) as connection:
             connection.execute("CREATE ROLE app LOGIN PASSWORD 'right'")
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
+        port = free_port()
         host = psycopg.conninfo.conninfo_to_dict(server)["host"]
         for pattern, value in CHANGES.items():
             value = value.format(host=host, port=port, users=users)

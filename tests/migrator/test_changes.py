@@ -77,7 +77,9 @@ def assert_nobody_was_harmed(change: Change, outcome: Outcome) -> None:
     assert outcome.failed == [], outcome.printed
     assert len(outcome.stale_plans) <= change.changes_type, outcome.stale_plans
     if slowest := outcome.slowest:
-        assert slowest.seconds < LOCK_TIMEOUT + outcome.noise + MARGIN, (slowest, outcome.printed)
+        # Twice: the machine may let the migration wait, and not who measures the noise.
+        allowed = LOCK_TIMEOUT + outcome.noise + 2 * MARGIN
+        assert slowest.seconds < allowed, (slowest, outcome.printed)
 
 
 def assert_can_be_reverted(

@@ -13,7 +13,7 @@ import pytest
 
 from tests.migrator.history import History
 from tests.migrator.test_runner import TABLE
-from tests.processes import until
+from tests.processes import free_port, until
 
 pytestmark = pytest.mark.slow
 
@@ -28,9 +28,7 @@ def pooled(history: History, tmp_path: Path) -> Iterator[Pooled]:
     assert program, "install Debian's package pgbouncer"
 
     def pooled(**settings: str) -> History:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         parameters = psycopg.conninfo.conninfo_to_dict(history.url)
         configuration = tmp_path / "pgbouncer.ini"
         lines = [f"{name} = {value}" for name, value in settings.items()]

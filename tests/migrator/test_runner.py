@@ -135,7 +135,7 @@ KILLS = [
 @pytest.mark.parametrize("kill", KILLS)
 def test_a_run_that_is_killed_is_continued_by_the_next(history: History, kill: int) -> None:
     history.add(TABLE)
-    history.add(f'{COLUMN}\nop.execute("SELECT pg_sleep(1.5)")')
+    history.add(f'{COLUMN}\nop.execute("SELECT pg_sleep(4)")')
     process = history.start()
     until(lambda: history.sql("SELECT 1 FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'"))
 
@@ -153,7 +153,7 @@ def test_a_connection_that_is_lost_is_one_line_and_the_next_run_continues(
     history: History,
 ) -> None:
     history.add(TABLE)
-    history.add(f'{COLUMN}\nop.execute("SELECT pg_sleep(1.5)")')
+    history.add(f'{COLUMN}\nop.execute("SELECT pg_sleep(4)")')
     process = history.start()
     until(lambda: history.sql("SELECT 1 FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'"))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx2
 
-from tests.processes import until
+from tests.processes import free_port, until
 
 # The path that the proxy answers by itself.
 PROXY = "/proxy"
@@ -41,7 +41,7 @@ backend web
     balance roundrobin
     option httpchk GET /health/ready
     http-check expect status 200
-    default-server check inter 250ms fastinter 100ms fall 1 rise 2
+    default-server check inter 250ms fastinter 100ms fall 2 rise 2
 {servers}
 
 frontend statistics
@@ -49,12 +49,6 @@ frontend statistics
     stats enable
     stats uri /
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True)

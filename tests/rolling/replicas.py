@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.processes import environment, until
+from tests.processes import environment, free_port, until
 from tests.project import DEADLINE, Project, status
-from tests.rolling.proxy import free_port
 
 # Longer than the proxy takes to notice.
-SHUTDOWN_DELAY = 1
+SHUTDOWN_DELAY = 2
 
 
 @dataclass(frozen=True)

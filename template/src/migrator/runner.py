@@ -91,7 +91,7 @@ async def connect(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
     Raises:
         MigrationError: the server is not there, refuses this user, password or database, or is a
-            pooler that refuses timeouts.
+            pooler that refuses timeouts; or what the block asks of it fails.
     """
     connection = engine.connect()
     try:
@@ -102,7 +102,11 @@ async def connect(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         raise MigrationError(f"Cannot connect to {engine.url!r}: {reason}{advice}") from error
     try:
         yield connection
+    except DBAPIError as error:
+        raise MigrationError(str(error.orig)) from error
     finally:
+        # To close it would be logged as an error where the server has just gone.
+        await connection.invalidate()
         await connection.close()
 
 
@@ -305,9 +309,11 @@ def hold_lock(connection: Connection, key: int, work: str, timeout: float) -> It
             raise MigrationError(LOST)
         yield
     finally:
+        # Where the connection is lost, so is the lock.
         if not connection.invalidated:
-            connection.rollback()
-            _scalar(connection, "SELECT pg_advisory_unlock(:key)", key=key)
+            with suppress(DBAPIError):
+                connection.rollback()
+                _scalar(connection, "SELECT pg_advisory_unlock(:key)", key=key)
 
 
 def _refuse_pooler(connection: Connection, policy: Policy) -> None:

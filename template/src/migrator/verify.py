@@ -20,7 +20,6 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Row, text
-from sqlalchemy.exc import DBAPIError
 
 from migrator import output, rules
 from migrator.guard.judge import replay
@@ -89,11 +88,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Look at the database, print what was found, and return the exit code."""
     try:
         found = verify(load(Path.cwd(), rules.NAMES))
-    except (ProjectError, DBAPIError) as error:
-        reason = error.orig if isinstance(error, DBAPIError) else error
-        print(f"migrator verify: {reason}", file=sys.stderr)
+    except ProjectError as error:
+        print(f"migrator verify: {error}", file=sys.stderr)
         return output.FAILED
-    # What env.py ends with, where the settings are wrong or there is no server.
+    # What env.py ends with, where the settings are wrong, or the database does not let it look.
     except SystemExit as end:
         if isinstance(end.code, str):
             print(f"migrator verify: {end.code}", file=sys.stderr)
@@ -110,7 +108,6 @@ def verify(configuration: Configuration) -> Report:
     Raises:
         ProjectError: the revisions cannot be read.
         SystemExit: `env.py` cannot go on; with its message.
-        DBAPIError: the database does not let its user look.
     """
     history = load_history(configuration)
     if not history.heads:

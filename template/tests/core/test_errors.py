@@ -300,7 +300,7 @@ async def test_without_a_database(empty_database_url: URL) -> None:
 
 
 END = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
 WHERE pid <> pg_backend_pid() AND datname = current_database() AND query ~ :query
 """
 

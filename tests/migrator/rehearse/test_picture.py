@@ -176,7 +176,7 @@ def test_a_stall_is_drawn_below_the_statement_that_made_it(
         stalled = box(page.locator(f".lane.{kind} .track .stalled").first)
         assert stalled[0] < end
         assert stalled[1] > begin
-    assert page.locator("#statement-1 .cross").count() == 1
+    assert page.locator("#statement-1 .cross").count() >= 1
 
 
 def test_whoever_points_at_a_statement_sees_its_locks_and_its_time_everywhere(

@@ -166,6 +166,29 @@ def drop_view(step: Step) -> Iterator[Problem]:
             yield problem(None, operation=what, name=str(name))
 
 
+ACCESS = {"OWNER": "another owner", "TOGGLE": "row level security", "FORCE": "row level security"}
+
+
+@of_statement(
+    name="change-access",
+    severity="warning",
+    contract=True,
+    summary="{operation}: what the running release may read and write is another thing at once",
+    why="A service whose role does not own the tables, or no longer does, meets fewer rows than it "
+    "has, without an error, or is denied; also where tests and CI connect as a superuser.",
+    instead="""\
+# 1. what gives: GRANT, CREATE POLICY; and try it as the role of the service
+# 2. then this, in a revision of its own with
+phase = "contract\"""",
+)
+def change_access(step: Step) -> Iterator[Problem]:
+    if step.statement.kind == "REVOKE":
+        yield problem(None, operation="REVOKE")
+    for action in _of_table(step, *ACCESS):
+        if not step.is_new(step.target):
+            yield problem(step.target, operation=f"{ACCESS[action.kind]} of {step.target}")
+
+
 # ---- Enums
 
 ENUM = """\

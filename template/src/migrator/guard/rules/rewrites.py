@@ -87,7 +87,7 @@ def is_coercible(old: Type, new: Type) -> bool:
         return not sizes[1] or (bool(sizes[0]) and _fits(*sizes) and sizes[0][1:] == sizes[1][1:])
     if old.name == new.name and old.name in ("varchar", "varbit", "timestamp", "timestamptz"):
         return not sizes[1] or (bool(sizes[0]) and _fits(*sizes))
-    if {old.name, new.name} <= {"varchar", "text", "citext"}:
+    if {old.name, new.name} <= {"varchar", "text"}:
         return not sizes[1]
     return (old.name, new.name) == ("cidr", "inet")
 

@@ -1,5 +1,7 @@
 """What the commands have in common, whatever they do."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +35,24 @@ def test_wrong_usage_and_no_project_have_the_same_exit_codes_everywhere(
     assert nowhere.returncode == 3
     assert one_line(nowhere.stderr)
     assert nowhere.stdout == ""
+
+
+def test_a_report_that_nobody_reads_to_its_end_is_no_success() -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "migrator", "guard", "--explain", "truncate"],
+        cwd=ROOT / "template",
+        env=environment({"PYTHONPATH": str(ROOT / "template/src")}),
+        stdout=writes,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writes)
+
+    assert done.returncode == 128 + signal.SIGPIPE
+    assert done.stderr == b""
 
 
 # A backfill finds nothing: it does something, and says so in text or JSON.

@@ -26,9 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
         return 130
+    # Whoever read the report went away before its end, and so before its exit code.
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 128 + signal.SIGPIPE
     # A fault of ours is one line too, and no reason to let a migration pass.
     except Exception as error:
         print(f"migrator: {type(error).__name__}: {error}", file=sys.stderr)

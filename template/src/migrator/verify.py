@@ -30,7 +30,7 @@ from migrator.project.configuration import Configuration, ProjectError, load
 from migrator.project.history import History
 from migrator.project.history import load as load_history
 from migrator.project.source import Source
-from migrator.report import Finding, Report, Rule
+from migrator.report import Finding, Report, Rule, severe
 
 EPILOG = f"""\
 Reads the database of MIGRATION_DATABASE_URL or DATABASE_URL in one read-only transaction.
@@ -127,7 +127,7 @@ def verify(configuration: Configuration) -> Report:
     report = Report(
         title="verification",
         verdict="",
-        findings=tuple(found),
+        findings=tuple(severe(found, configuration.severities)),
         looked_at=tuple(source.file for source in history.sources),
         rules=VERIFY_RULES,
         details={"revisions": sorted(seen.heads)},

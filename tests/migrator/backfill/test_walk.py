@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, pool, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from migrator.backfill import Backfill, Limits, run
@@ -161,3 +162,23 @@ def test_a_trigger_that_keeps_rows_as_they_are_is_told(items: History) -> None:
 
     with pytest.raises(Exception, match="trigger"):
         with_connection(items, partial(run, backfill=FILL))
+
+
+def test_rows_that_a_policy_hides_are_not_passed_over_in_silence(items: History) -> None:
+    items.sql("ALTER TABLE items ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
+    items.sql("CREATE POLICY one ON items USING (id = 1)")
+    items.sql("CREATE ROLE tenant_owner")
+    items.sql("ALTER TABLE items OWNER TO tenant_owner")
+
+    def work(connection: Connection) -> None:
+        connection.execute(text("SET ROLE tenant_owner"))
+        connection.commit()
+        with pytest.raises(DBAPIError, match="row-level security"):
+            run(connection, FILL)
+
+    try:
+        with_connection(items, work)
+        assert items.sql("SELECT count(name) FROM items") == [(0,)]
+    finally:
+        items.sql("REASSIGN OWNED BY tenant_owner TO CURRENT_USER")
+        items.sql("DROP ROLE tenant_owner")

@@ -94,6 +94,10 @@ def worktrees(project: Project) -> int:
 
 def test_an_additive_change_passes_and_nothing_is_left(branch: Project, server: str) -> None:
     before = databases(server)
+    # Another worktree of the developer's, on a disk that is not there now.
+    elsewhere = branch.path.parent / "elsewhere"
+    git("worktree", "add", "--quiet", "--detach", str(elsewhere), cwd=branch.path)
+    shutil.rmtree(elsewhere)
     add(
         branch,
         column='op.add_column("users", sa.Column("nickname", sa.Text()))',
@@ -107,7 +111,8 @@ def test_an_additive_change_passes_and_nothing_is_left(branch: Project, server: 
     assert report["tests"] > 0
     assert report["untried_tables"] == []
     assert databases(server) == before
-    assert worktrees(branch) == 1
+    assert worktrees(branch) == 2
+    git("worktree", "prune", cwd=branch.path)
 
 
 def test_changes_that_break_the_running_version_are_caught_at_their_revisions(
@@ -149,6 +154,77 @@ def test_a_project_may_let_a_stale_plan_pass(branch: Project, server: str) -> No
     assert done.returncode == 0, done.stdout
     [finding] = json.loads(done.stdout)["findings"]
     assert (finding["rule"], finding["severity"]) == ("stale-plan", "warning")
+
+
+TEAMS = """
+import enum
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.db.base import Base
+
+
+class Kind(enum.Enum):
+    SMALL = "small"
+
+
+class Team(Base):
+    __tablename__ = "teams"
+    __table_args__ = (sa.UniqueConstraint("position", deferrable=True),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    position: Mapped[int]
+    code: Mapped[str] = mapped_column(server_default="")
+
+
+class Group(Base):
+    __tablename__ = "groups"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[Kind] = mapped_column(sa.Enum(Kind, native_enum=False))
+"""
+MADE = """op.create_table("teams",
+        sa.Column("id", sa.Integer(), primary_key=True),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("code", sa.Text(), server_default="", nullable=False),
+        sa.UniqueConstraint("position", deferrable=True),
+    )
+    op.create_table("groups",
+        sa.Column("id", sa.Integer(), primary_key=True),
+        sa.Column("kind", sa.String(5), nullable=False),
+    )"""
+
+
+def test_a_check_of_values_that_were_made_up_is_a_warning(branch: Project, server: str) -> None:
+    named = "ck_users_full_name"
+    add(
+        branch,
+        check=f"""op.execute("ALTER TABLE users ADD CONSTRAINT {named} "
+        "CHECK (full_name LIKE '%@%') NOT VALID")""",
+        proof=f'op.execute("ALTER TABLE users VALIDATE CONSTRAINT {named}")',
+    )
+
+    done = overlap(branch, server, "--format", "json")
+
+    findings = json.loads(done.stdout)["findings"]
+    assert {(f["rule"], f["revision"]) for f in findings} - {("old-test-fails", "proof")} == {
+        ("narrower-values", "check")
+    }
+
+
+def test_tables_of_any_form_are_served_or_named(branch: Project, server: str) -> None:
+    branch.write("src/app/models/team.py", TEAMS)
+    add(branch, made=MADE)
+    merge(branch)
+    add(branch, made=MADE, undefaulted='op.alter_column("teams", "code", server_default=None)')
+
+    report, findings = found(branch, server)
+
+    [finding] = [finding for finding in findings if finding["rule"] == "old-version-fails"]
+    assert "teams: insert" in finding["message"]
+    # Its types do not take the rows that its schema does.
+    assert report["untried_tables"] == ["groups"]
 
 
 def test_a_column_that_new_rows_need_is_caught_by_requests_and_by_tests(

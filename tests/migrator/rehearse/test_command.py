@@ -4,7 +4,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -223,27 +223,61 @@ def test_rows_may_come_from_a_seed(project: Rehearsing) -> None:
     assert project.report("--seed", "seed.sql")["rows"] == {"team": 3, "person": 2}
 
 
-def test_rows_may_come_from_a_dump(project: Rehearsing, server: str) -> None:
-    binaries = find_binaries()
-    assert binaries
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE dumped")
-    url = server.replace("/postgres?", "/dumped?")
-    with psycopg.connect(url, autocommit=True) as connection:
-        for line in BASE.strip().splitlines():
-            connection.execute(line.encode())
-        connection.execute("INSERT INTO team(name) VALUES ('one'), ('two')")
-        connection.execute("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
-        connection.execute("INSERT INTO alembic_version VALUES ('start')")
-    dump = project.folder / "production.dump"
-    subprocess.run(
-        [binaries / "pg_dump", "--format", "custom", "--file", dump, "--dbname", url], check=True
+def test_made_up_rows_meet_a_check_that_a_revision_adds(project: Rehearsing) -> None:
+    project.add(
+        "check",
+        """op.execute("ALTER TABLE person ADD CONSTRAINT c CHECK (email LIKE '%@%') NOT VALID")""",
+        "start",
     )
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute("DROP DATABASE dumped")
+    project.add("proof", 'op.execute("ALTER TABLE person VALIDATE CONSTRAINT c")', "check")
+
+    code, printed, _ = project.run("--rows", 100)
+
+    assert code == 0, printed
+
+
+@pytest.fixture
+def dumped(project: Rehearsing, server: str) -> Callable[[str], Path]:
+    """A dump of a database that says of itself that it is at a revision."""
+
+    def dump(revision: str) -> Path:
+        binaries = find_binaries()
+        assert binaries
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute("CREATE DATABASE dumped")
+        url = server.replace("/postgres?", "/dumped?")
+        with psycopg.connect(url, autocommit=True) as connection:
+            for line in BASE.strip().splitlines():
+                connection.execute(line.encode())
+            connection.execute("INSERT INTO team(name) VALUES ('one'), ('two')")
+            connection.execute("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
+            connection.execute("INSERT INTO alembic_version VALUES (%s)", [revision])
+        file = project.folder / "production.dump"
+        program = binaries / "pg_dump"
+        subprocess.run([program, "--format", "custom", "--file", file, "--dbname", url], check=True)
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute("DROP DATABASE dumped")
+        return file
+
+    return dump
+
+
+def test_rows_may_come_from_a_dump(project: Rehearsing, dumped: Callable[[str], Path]) -> None:
     project.add("column", 'op.add_column("person", sa.Column("x", sa.Text()))', "start")
 
-    assert project.report("--dump", dump)["rows"]["team"] == 2
+    assert project.report("--dump", dumped("start"))["rows"]["team"] == 2
+
+
+def test_a_dump_of_a_database_that_was_migrated_is_no_rehearsal(
+    project: Rehearsing, dumped: Callable[[str], Path]
+) -> None:
+    project.add("column", 'op.add_column("person", sa.Column("x", sa.Text()))', "start")
+    project.add("another", 'op.add_column("person", sa.Column("y", sa.Text()))', "column")
+
+    code, _, said = project.run("--dump", dumped("column"))
+
+    assert code == 3
+    assert "column.py" in one_line(said)
 
 
 # ---- What is printed

@@ -185,6 +185,24 @@ def test_a_table_that_takes_no_more_rows_is_only_read(database: Database) -> Non
 
 
 @pytest.mark.slow
+def test_what_a_table_never_takes_is_not_sent(database: Database) -> None:
+    database.run(
+        "CREATE TABLE entry (id int PRIMARY KEY, line text);"
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql"
+        " AS $$ BEGIN RAISE EXCEPTION 'append only'; END $$;"
+        "CREATE TRIGGER refuse BEFORE UPDATE ON entry FOR EACH ROW EXECUTE FUNCTION refuse()"
+    )
+    database.fill(50)
+
+    with working(database) as found:
+        pass
+
+    assert "append only" in found.silent["entry"]
+    assert {kind for table, kind in found.sent if table} == {"read", "page", "insert"}
+    assert [request for request in found.requests if request.error] == []
+
+
+@pytest.mark.slow
 def test_tables_of_any_shape_are_served(database: Database) -> None:
     named = {"odd names", "checks over columns", "partitions", "an exclusion constraint"}
     for shape in SHAPES:

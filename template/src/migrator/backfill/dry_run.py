@@ -62,7 +62,8 @@ def dry_run(connection: Connection, backfill: Backfill, name: str, batch_size: i
     """
     with connection.begin():
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")
-        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")  # as a run has it
+        for name in ("enable_seqscan", "row_security"):  # as a run has it
+            connection.exec_driver_sql(f"SET LOCAL {name} = off")
         table = find_table(connection, backfill.table)
         state = checkpoint.stopped_at(connection, name, backfill)
         batch = next_batch(connection, table, state.after, batch_size)

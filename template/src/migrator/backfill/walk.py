@@ -106,15 +106,19 @@ def _along_the_key(
     connection: Connection, transaction: Callable[[], AbstractContextManager[Any]]
 ) -> Iterator[None]:
     """Let no batch read the whole table: the planner reckons with a cold disk, where that looks
-    better than a thousand rows by their key, until the table is large."""
+    better than a thousand rows by their key, until the table is large. And let it be an error where
+    row level security would hide rows."""
+    settings = ("enable_seqscan", "row_security")
     with transaction():
-        connection.exec_driver_sql("SET enable_seqscan = off")
+        for name in settings:
+            connection.exec_driver_sql(f"SET {name} = off")
     try:
         yield
     finally:
         if not connection.invalidated:
             with transaction():
-                connection.exec_driver_sql("RESET enable_seqscan")
+                for name in settings:
+                    connection.exec_driver_sql(f"RESET {name}")
 
 
 def _transactions(connection: Connection) -> Callable[[], AbstractContextManager[Any]]:

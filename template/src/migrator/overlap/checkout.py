@@ -1,11 +1,11 @@
 """The version that is running, as files beside the working tree, with an environment of its own."""
 
 import os
-import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from migrator.project.configuration import ProjectError
 # What would lead its programs back to the working tree or to another environment.
 UNWANTED = {"PYTHONHOME", "PYTHONPATH", "UV_PROJECT", "UV_PROJECT_ENVIRONMENT", "VIRTUAL_ENV"}
 NOTHING: Mapping[str, str] = {}
+TO_END = 20  # seconds
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,8 @@ def checkout(top: Path, root: Path, commit: str) -> Iterator[Checkout]:
             required(["uv", "sync", "--quiet"], folder, {"UV_PROJECT_ENVIRONMENT": str(venv)})
             yield Checkout(commit, folder, venv / "bin/python")
         finally:
-            shutil.rmtree(code, ignore_errors=True)
-            run([*git, "prune"], top)
+            # Not `prune`, which forgets every worktree on a disk that is not there now.
+            run([*git, "remove", "--force", "--force", str(code)], top)
 
 
 def required(command: Sequence[str], folder: Path, variables: Mapping[str, str] = NOTHING) -> str:
@@ -95,18 +96,32 @@ def run(
         ProjectError: it is not there.
     """
     try:
-        return subprocess.run(  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603
             command,
             cwd=folder,
             env=environment(variables),
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
-            check=False,
+            start_new_session=True,  # Ctrl-C is for whoever started it
         )
     except OSError as error:
         raise ProjectError(f"{command[0]}: {error.strerror}, and the overlap needs it") from error
+    try:
+        printed, said = process.communicate()
+    except KeyboardInterrupt:
+        # Tests drop their databases, if they are given the time.
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=TO_END)
+        raise
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return subprocess.CompletedProcess(command, process.returncode, printed, said)
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:

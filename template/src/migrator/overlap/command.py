@@ -113,15 +113,20 @@ def _try(server: scratch.Server, old: Checkout, root: Path, new: list[Source]) -
     if done.returncode:
         raise ProjectError(f"the migrations of {old.commit[:12]} fail: {last_line(done)}")
     after = server.create(before)
-    warm = upgrade_under_service(old, server.create(before), root, new)
+    # Where the revisions stumble over rows, they may still make a schema of none.
+    is_made = not upgrade(root, after, "heads")
+    warm = upgrade_under_service(
+        old, server.create(before), root, new, later=after if is_made else None
+    )
     understood, suite = understands(old), None
-    # Where the revisions stumbled over rows, they still make a schema of none.
-    if understood and not upgrade(root, after, "heads"):
+    if understood and is_made:
         suite = run_tests(old, server.create(), after, before)
     return Tried(old.commit[:12], warm, suite, understood)
 
 
 # ---- What is told
+
+NARROWER = ("CheckViolationError", "NotNullViolationError")
 
 
 def _report(tried: Tried, new: list[Source], severities: Mapping[str, str]) -> Report:
@@ -164,6 +169,8 @@ def _of_service(failures: Sequence[Failure], version: str) -> Finding:
     if not first.kind:
         return _finding("upgrade-fails", first.revision, first.error)
     name = "stale-plan" if first.is_stale else "old-version-fails"
+    if all(failure.is_extreme for failure in failures) and first.error.startswith(NARROWER):
+        name = "narrower-values"
     kinds = ", ".join(failure.kind for failure in failures)
     message = f"{first.table}: {kinds}, as {version} sends it: {first.error}"
     return _finding(name, first.revision, message, first.sql)

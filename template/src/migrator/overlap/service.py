@@ -30,12 +30,14 @@ Row = Sequence[Any]
 
 @dataclass(frozen=True)
 class Request:
-    """A statement that a version sends, made from a row that is there; `kind` says what it does."""
+    """A statement that a version sends, made from a row that is there; `kind` says what it does,
+    `is_extreme` that a value is not of the row, but what its column has just room for."""
 
     table: sa.Table
     kind: str
     statement: Callable[[Row], sa.Executable]
     writes: bool
+    is_extreme: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Failure:
     error: str
     sql: str
     is_stale: bool
+    is_extreme: bool
 
 
 # ---- What it sends
@@ -83,18 +86,15 @@ def requests(table: sa.Table) -> Iterator[Request]:
         return sa.update(table).where(key(row)).values(values)
 
     yield Request(table, "page", lambda _: sa.select(*columns).order_by(*keys).limit(20), False)
+
+    def insert(row: Row) -> sa.Executable:
+        new = postgresql.insert(table).values({column: row[at[column]] for column in sent})
+        # ON CONFLICT is refused where a unique constraint is deferrable.
+        deferrable = any(constraint.deferrable for constraint in table.constraints)
+        return (new if deferrable else new.on_conflict_do_nothing()).returning(*filled)
+
     # The row is there already: PostgreSQL tries types, NOT NULL and checks before it notices.
-    yield Request(
-        table,
-        "insert",
-        lambda row: (
-            postgresql.insert(table)
-            .values({column: row[at[column]] for column in sent})
-            .on_conflict_do_nothing()
-            .returning(*filled)
-        ),
-        True,
-    )
+    yield Request(table, "insert", insert, True)
     if not keys:
         return
     yield Request(table, "read", lambda row: sa.select(*columns).where(key(row)), False)
@@ -105,7 +105,7 @@ def requests(table: sa.Table) -> Iterator[Request]:
     for column in changed:
         for what, value in _extremes(column):
             statement = partial(update, values={column: value})
-            yield Request(table, f"update with {what} {column.name}", statement, True)
+            yield Request(table, f"update with {what} {column.name}", statement, True, True)
 
 
 def _is_sent(column: sa.Column[Any]) -> bool:
@@ -164,11 +164,14 @@ class Worker:
         for row in self.rows[request.table]:
             await asyncio.sleep(PAUSE)
             try:
-                await connection.execute(request.statement(row))
+                try:
+                    await connection.execute(request.statement(row))
+                finally:
+                    # What it wrote goes, so that the rows stay as they are.
+                    await connection.rollback()
             except (SQLAlchemyError, OSError) as error:
-                found.append(_failure(request, error))
-            # What it wrote goes, so that the rows stay as they are.
-            await connection.rollback()
+                if not (request.kind == "insert" and _is_there(error)):
+                    found.append(_failure(request, error))
         return found
 
     async def complete_round(self) -> None:
@@ -185,6 +188,11 @@ class Worker:
         return taken
 
 
+def _is_there(error: Exception) -> bool:
+    """unique_violation and exclusion_violation (PostgreSQL manual, appendix A)."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) in {"23505", "23P01"}
+
+
 def _failure(request: Request, error: Exception) -> Failure:
     orig = getattr(error, "orig", None) or error
     # asyncpg's own error, where SQLAlchemy has wrapped it.
@@ -196,6 +204,7 @@ def _failure(request: Request, error: Exception) -> Failure:
         error=f"{name}: {(str(cause).splitlines() or [''])[0]}",
         sql=getattr(error, "statement", "") or "",
         is_stale=name == "InvalidCachedStatementError",
+        is_extreme=request.is_extreme,
     )
 
 
@@ -231,7 +240,8 @@ async def _rows(engine: AsyncEngine, table: sa.Table) -> Sequence[Row]:
     async with engine.connect() as connection:
         try:
             return (await connection.execute(sa.select(table).limit(ROWS))).all()
-        except SQLAlchemyError:  # the models and the schema of that version do not agree
+        # Its models and its schema do not agree, or its types refuse the values, in their own ways.
+        except Exception:
             return []
 
 

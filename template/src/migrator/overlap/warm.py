@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from migrator.overlap.checkout import Checkout, last_line, run
 from migrator.project.configuration import ProjectError
 from migrator.project.source import Source
-from migrator.rehearse.catalogue import read_tables
+from migrator.rehearse.catalogue import Table, read_tables, tables_of, with_checks_of
 from migrator.rehearse.rows import fill
 from migrator.scratch import Database
 
@@ -29,7 +29,8 @@ ROWS = 10
 class Failure:
     """What went wrong for the old version once a revision was applied, or for the revision itself.
 
-    `is_stale` where the statement would have worked in a new process.
+    `is_stale` where the statement would have worked in a new process, `is_extreme` where its values
+    are not of a row but those that a column has just room for.
     """
 
     revision: Source
@@ -38,6 +39,7 @@ class Failure:
     kind: str = ""
     sql: str = ""
     is_stale: bool = False
+    is_extreme: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,17 +51,25 @@ class Warm:
 
 
 def upgrade_under_service(
-    old: Checkout, database: Database, root: Path, revisions: Sequence[Source]
+    old: Checkout,
+    database: Database,
+    root: Path,
+    revisions: Sequence[Source],
+    *,
+    later: Database | None,
 ) -> Warm:
     """Put rows into a database of the old version, let that serve, and apply the revisions.
 
     After each revision the old version sends all its statements once more, so that what fails is
     known to be the work of that one.
 
+    Args:
+        later: a database that has the schema to come, whose checks the rows meet too.
+
     Raises:
         ProjectError: the old version does not work on its own schema.
     """
-    asyncio.run(_fill(database))
+    asyncio.run(_fill(database, asyncio.run(tables_of(later.url)) if later else ()))
     failures: list[Failure] = []
     with _served(old, database) as service:
         untried = tuple(service.answer()["empty"])
@@ -77,10 +87,10 @@ def upgrade(root: Path, database: Database, revision: str) -> str:
     return last_line(done) if done.returncode else ""
 
 
-async def _fill(database: Database) -> None:
+async def _fill(database: Database, later: Sequence[Table]) -> None:
     engine = create_async_engine(database.url, poolclass=pool.NullPool)
     async with engine.begin() as connection:
-        await fill(connection, await read_tables(connection), ROWS)
+        await fill(connection, with_checks_of(later, await read_tables(connection)), ROWS)
     await engine.dispose()
 
 
@@ -90,8 +100,9 @@ class _Service:
 
     def ask(self) -> list[Mapping[str, Any]]:
         """What failed since it was asked last."""
-        cast("IO[str]", self.process.stdin).write("\n")
-        cast("IO[str]", self.process.stdin).flush()
+        with suppress(BrokenPipeError):  # where it has died, the answer says so
+            cast("IO[str]", self.process.stdin).write("\n")
+            cast("IO[str]", self.process.stdin).flush()
         return cast("list[Mapping[str, Any]]", self.answer())
 
     def answer(self) -> Any:

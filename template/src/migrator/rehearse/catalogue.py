@@ -2,12 +2,13 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, cast
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import URL, NullPool
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from migrator.guard.lexer import tokens
 
@@ -142,6 +143,29 @@ def mentioned(expression: str, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in names if name in words)
 
 
+def with_checks_of(later: Iterable[Table], tables: Iterable[Table]) -> tuple[Table, ...]:
+    """The tables, with the checks besides that later ones have of columns of both.
+
+    A project has rows that meet a check by the time it adds it; so should made up ones.
+    """
+    by_key = {table.key: table for table in later}
+    return tuple(
+        replace(table, checks=(*table.checks, *_more_checks(by_key[table.key], table)))
+        if table.key in by_key
+        else table
+        for table in tables
+    )
+
+
+def _more_checks(later: Table, table: Table) -> Iterator[Check]:
+    types = {column.name: column.type.sql for column in table.columns}
+    known = {check.expression for check in table.checks}
+    for check in later.checks:
+        same = all(types.get(name) == later.by_name[name].type.sql for name in check.columns)
+        if same and check.expression not in known:
+            yield check
+
+
 async def read_tables(connection: AsyncConnection) -> tuple[Table, ...]:
     """The ordinary and partitioned tables of all schemas that are not PostgreSQL's.
 
@@ -203,6 +227,15 @@ async def read_tables(connection: AsyncConnection) -> tuple[Table, ...]:
             )
         )
     return tuple(tables)
+
+
+async def tables_of(url: URL) -> tuple[Table, ...]:
+    """Those of the database at this URL."""
+    engine = create_async_engine(url.set(drivername="postgresql+asyncpg"), poolclass=NullPool)
+    async with engine.connect() as connection:
+        tables = await read_tables(connection)
+    await engine.dispose()
+    return tables
 
 
 async def _rows(connection: AsyncConnection, query: str) -> Sequence[Mapping[str, Any]]:

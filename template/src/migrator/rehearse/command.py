@@ -178,9 +178,12 @@ def _verdict(report: Report, outcome: Outcome) -> str:
     tables = summary.tables(outcome.rehearsal)
     revisions = count(len(report.looked_at), "revision")
     served = _served(tables) if tables else "nobody was there to wait"
+    untried = [f"not all rows in {problem}" for problem in outcome.unfilled]
+    untried += [f"not all requests to {table}: {why}" for table, why in outcome.silent.items()]
     return (
         f"Rehearsed {revisions} on {count(len(outcome.rehearsal.rows), 'table')} of PostgreSQL "
-        f"{outcome.rehearsal.postgresql}: {served}; {report.counts() or 'nothing found'}."
+        f"{outcome.rehearsal.postgresql}: {'; '.join([served, *untried])}; "
+        f"{report.counts() or 'nothing found'}."
     )
 
 

@@ -500,7 +500,7 @@ async def _insert(connection: AsyncConnection, plans: Sequence[Plan]) -> str:
 async def _move_sequences(connection: AsyncConnection, table: Table) -> None:
     """Let the sequences of a table go on behind its highest values."""
     for column in table.columns:
-        if column.sequence:
+        if column.sequence and column.type.bare.name in INTEGERS:
             await connection.exec_driver_sql(
                 "SELECT setval(s.seqrelid, least(greatest(m.highest, s.seqmin), s.seqmax))"  # noqa: S608
                 f" FROM pg_sequence s, (SELECT max({quoted(column.name)}) AS highest"
@@ -509,6 +509,7 @@ async def _move_sequences(connection: AsyncConnection, table: Table) -> None:
             )
 
 
+INTEGERS = {"int2", "int4", "int8"}
 KINDS = {
     "23502": "column {column_name} must have a value",
     "23503": "foreign key {constraint_name}",

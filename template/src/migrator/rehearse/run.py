@@ -24,7 +24,7 @@ from migrator.project.configuration import Configuration, ProjectError
 from migrator.project.history import History
 from migrator.project.source import Source
 from migrator.rehearse import findings as found
-from migrator.rehearse.catalogue import Table, read_tables
+from migrator.rehearse.catalogue import Table, read_tables, tables_of, with_checks_of
 from migrator.rehearse.outcome import Rehearsal, Request, Statement
 from migrator.rehearse.rows import fill
 from migrator.rehearse.stalls import of_requests
@@ -56,7 +56,7 @@ class Options:
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """`unfilled` says of tables that stayed empty, or got fewer rows, why; `silent` of tables that
-    nobody wrote to."""
+    did not get all kinds of requests."""
 
     rehearsal: Rehearsal
     findings: tuple[Finding, ...]
@@ -94,9 +94,11 @@ def rehearse(
         _restore(before, options.dump)
     for target in _heads(base):
         _succeed(asyncio.run(trace(configuration, _url(before), target)))
+    later = None if options.dump else _later(configuration, server.create(before), new)
     begin("rows")
     script = _script(options.seed) if options.seed else ""
-    unfilled, rows = asyncio.run(_on(before, lambda c: _rows(c, options, script)))
+    to_come = asyncio.run(tables_of(later.url)) if later else ()
+    unfilled, rows = asyncio.run(_on(before, lambda c: _rows(c, options, script, to_come)))
     alone = _Alone(configuration, server.create(before), begin)
     alone.go(new)
     begin("readers and writers")
@@ -105,6 +107,7 @@ def rehearse(
         rate=options.rate,
         workers=options.workers,
         columns=alone.columns,
+        later=_url(later) if later else "",
     )
     watched, requests, silent = _under_traffic(configuration, load, new, begin)
     rehearsal = Rehearsal(
@@ -160,13 +163,24 @@ def _heads(sources: Sequence[Source]) -> list[str]:
 # ---- The database before
 
 
+def _later(
+    configuration: Configuration, database: Database, new: Sequence[Source]
+) -> Database | None:
+    """A database with the schema to come, if it can be made where there are no rows."""
+    for target in _heads(new):
+        if asyncio.run(watch(configuration, _url(database), target)).failure:
+            return None
+    return database
+
+
 async def _rows(
-    connection: AsyncConnection, options: Options, script: str
+    connection: AsyncConnection, options: Options, script: str, later: Sequence[Table]
 ) -> tuple[tuple[str, ...], dict[str, int]]:
     """Put rows into the tables; return what is wrong with some, and how many rows each has."""
     if options.seed:
         await _seed(connection, options.seed, script)
-    done = await fill(connection, await read_tables(connection), options.rows)
+    tables = with_checks_of(later, await read_tables(connection))
+    done = await fill(connection, tables, options.rows)
     problems = tuple(f"{one.table.title}: {one.problem}" for one in done if one.problem)
     return problems, {one.table.title: one.rows for one in done}
 
@@ -190,7 +204,9 @@ async def _seed(connection: AsyncConnection, seed: Path, script: str) -> None:
 
 def _restore(database: Database, dump: Path) -> None:
     program = _program("pg_restore")
-    url = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    # What asyncpg calls `ssl`, libpq calls `sslmode`.
+    query = {"sslmode" if name == "ssl" else name: v for name, v in database.url.query.items()}
+    url = database.url.set(drivername="postgresql", query=query).render_as_string(False)
     options = ("--no-owner", "--no-privileges", "--exit-on-error", "--dbname", url)
     done = subprocess.run(  # noqa: S603
         [program, *options, str(dump)], capture_output=True, text=True, check=False
@@ -241,6 +257,11 @@ class _Alone:
             if run.failure:
                 self.failure = run.failure
                 break
+            if source.revision not in {applied.revision for applied in run.applied}:
+                raise ProjectError(
+                    f"{source.file.name} is in the dump already, so there was nothing to rehearse: "
+                    "dump a database that is where production is"
+                )
             before, (state, after) = state, self._look()
             self.done.append(_Tried(source, run.statements, before, state))
             if source.phase == "contract":

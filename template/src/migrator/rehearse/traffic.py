@@ -25,7 +25,14 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from migrator.rehearse.catalogue import Column, Table, quoted, read_tables
+from migrator.rehearse.catalogue import (
+    Column,
+    Table,
+    quoted,
+    read_tables,
+    tables_of,
+    with_checks_of,
+)
 from migrator.rehearse.outcome import CONTROL, Request
 from migrator.rehearse.rows import Plan, Planner, in_order, reason
 
@@ -56,10 +63,12 @@ class Load:
 
     With `columns`, only these tables (by schema and name) and columns of them are touched: what a
     version of the service knows from which a later revision takes the rest. A table that cannot be
-    written without another column is read only.
+    written without another column is read only. `later` is the URL of a database that has the
+    schema to come: what is written meets its checks too.
     """
 
     url: str
+    later: str = ""
     rate: float = 20
     workers: int = 2
     columns: Mapping[str, Mapping[str, Sequence[str]]] | None = None
@@ -70,7 +79,7 @@ class Traffic:
     """Requests since the traffic ran, complete once the block around it has ended.
 
     `sent` is how many there were by table and kind; of very many, `requests` has an even share.
-    `silent` says which tables are not written, and why.
+    `silent` says which tables do not get all kinds of them, and why.
     """
 
     requests: list[Request] = field(default_factory=list)
@@ -94,6 +103,7 @@ def traffic(load: Load) -> Iterator[Traffic]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,  # Ctrl-C is for whoever started it
     ) as process:
         try:
             # A pipe each, or the types would not know of them.
@@ -300,6 +310,8 @@ class Job:
 
     def next(self, *, last: bool) -> tuple[str, Statement] | None:
         """What comes next; one new row is kept for the `last` requests."""
+        if not self.kinds:
+            return None
         kind = self.kinds[self.sent % len(self.kinds)]
         place = self.sent // len(self.kinds)
         self.sent += 1
@@ -350,6 +362,12 @@ class Recorder:
             request for place, request in enumerate(self.requests) if place % 2 or place in stay
         ]
 
+    def refused(self) -> dict[tuple[str, str], str]:
+        """The error of each table and kind of request of which none came through."""
+        errors = {(table, kind): error for table, kind, _, _, error in self.requests if error}
+        passed = {(table, kind) for table, kind, _, _, error in self.requests if not error}
+        return {request: error for request, error in errors.items() if request not in passed}
+
     def clear(self) -> None:
         self.requests.clear()
         self.sent.clear()
@@ -360,8 +378,9 @@ async def _main() -> None:
     url = make_url(load.url).set(drivername="postgresql+asyncpg")
     supplier = create_async_engine(url, pool_size=1, max_overflow=0)
     try:
+        later = await tables_of(make_url(load.later)) if load.later else ()
         async with supplier.connect() as connection:
-            jobs, silent = await _jobs(connection, load)
+            jobs, silent = await _jobs(connection, load, later)
             limit = await connection.exec_driver_sql("SHOW max_connections")
             most = max(2, int(limit.scalar_one()) - RESERVED)
             await connection.rollback()
@@ -394,6 +413,11 @@ async def _main() -> None:
     ]
     refill = asyncio.create_task(_refill(supplier, jobs))
     await asyncio.gather(*(event.wait() for event in warm))
+    for (title, kind), why in recorder.refused().items():
+        silent.setdefault(title, f"{kind} fails already, {why}")
+        for job in jobs:
+            if job.title == title:
+                job.kinds = tuple(other for other in job.kinds if other != kind)
     recorder.clear()
     print(json.dumps({"silent": silent}), flush=True)
     await asyncio.to_thread(sys.stdin.read)
@@ -407,9 +431,12 @@ async def _main() -> None:
         await engine.dispose()
 
 
-async def _jobs(connection: AsyncConnection, load: Load) -> tuple[list[Job], dict[str, str]]:
+async def _jobs(
+    connection: AsyncConnection, load: Load, later: Sequence[Table]
+) -> tuple[list[Job], dict[str, str]]:
     """What to send to each table, and why some are not written."""
-    tables = [table for group in in_order(await read_tables(connection)) for table in group]
+    there = with_checks_of(later, await read_tables(connection))
+    tables = [table for group in in_order(there) for table in group]
     planner = Planner(connection, tables, 0)
     for table in tables:
         await planner.keep(table)

@@ -43,6 +43,7 @@ SEVERITIES = {
     "alter_type_int_bigint": "error",
     "alter_type_varchar_narrow": "error",
     "widened_with_a_check": "error",
+    "widened_under_an_expression": "error",
     "numeric_with_more_digits": "warning",
     "numeric_with_another_scale": "error",
     "server_default_none": "error",
@@ -56,6 +57,13 @@ def test_how_severe_it_is_depends_on_what_is_known(
     findings: dict[str, list[dict[str, Any]]], case: str, severity: str
 ) -> None:
     assert at(findings, case)["severity"] == severity
+
+
+def test_the_advice_for_a_check_is_that_check(findings: dict[str, list[dict[str, Any]]]) -> None:
+    advice = at(findings, "check_with_operators")["instead"]
+
+    compile(advice, "advice", "exec")
+    assert "\"age\" >= 0 AND note <> \\'x\\'" in advice
 
 
 def test_a_finding_names_the_object_and_the_line(findings: dict[str, list[dict[str, Any]]]) -> None:

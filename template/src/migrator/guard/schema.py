@@ -41,9 +41,12 @@ class KnownConstraint:
 
 @dataclass(frozen=True, kw_only=True)
 class KnownIndex:
+    """`within` are all names in it, if it has an expression or a predicate."""
+
     table: Name
     keys: tuple[str, ...]
     made: Moment
+    within: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +126,12 @@ class Schema:
         if kind in ("CREATE TABLE", "CREATE FOREIGN TABLE"):
             self._create_table(statement, now)
         elif kind == "CREATE INDEX" and statement.table:
-            made = KnownIndex(table=statement.table, keys=statement.keys, made=now)
+            made = KnownIndex(
+                table=statement.table,
+                keys=statement.keys,
+                made=now,
+                within=_within(statement),
+            )
             self.indexes.setdefault(statement.targets[0], made)
         elif kind == "ALTER TABLE":
             for action in statement.actions:
@@ -270,6 +278,16 @@ def default_name(table: Name, constraint: Constraint) -> str:
     }.get(constraint.kind, "excl")
     middle = () if constraint.kind == "PRIMARY KEY" else columns
     return "_".join((table.name, *middle, suffix))
+
+
+def _within(index: Statement) -> frozenset[str]:
+    depth = deepest = 0
+    for token in index.tokens:
+        depth += (token.key == "(") - (token.key == ")")
+        deepest = max(deepest, depth)
+    if deepest < 2 and not index.has("WHERE"):
+        return frozenset()
+    return frozenset(token.name for token in index.tokens if token.name)
 
 
 def uses(constraint: KnownConstraint, column: str) -> bool:

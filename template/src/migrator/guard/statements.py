@@ -6,7 +6,7 @@ way PostgreSQL's grammar has it stays empty.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import islice, pairwise
 
 from migrator.guard.lexer import Token, tokens
 
@@ -476,19 +476,29 @@ def _drop_part(reader: _Reader, kind: str) -> Action:
 
 
 def _alter_column(reader: _Reader, kind: str) -> Action:
+    if reader.accept("CONSTRAINT"):
+        name = reader.identifier()
+        enforces = reader.accept("ENFORCED")
+        return Action(kind="ENFORCE" if enforces else "ALTER CONSTRAINT", name=name)
     reader.one_of("COLUMN", "ATTRIBUTE")
     name = reader.identifier()
     if reader.accept("SET", "DATA", "TYPE") or reader.accept("TYPE"):
         new = _type(reader)
         plain = not {"USING", "COLLATE"} & {token.key for token in reader.rest()}
         return Action(kind="ALTER TYPE", name=name, type=new, plain=plain)
-    for words in ("SET NOT NULL", "DROP NOT NULL", "DROP DEFAULT", "DROP IDENTITY"):
+    for words in ALTERED:
         if reader.accept(*words.split()):
             return Action(kind=words, name=name)
     if reader.accept("SET", "DEFAULT"):
         return Action(kind="DROP DEFAULT" if reader.key() == "NULL" else "SET DEFAULT", name=name)
     light = reader.tokens[reader.position : reader.position + 2]
     return Action(kind=" ".join(token.key for token in light), name=name)
+
+
+ALTERED = (
+    *("SET NOT NULL", "DROP NOT NULL", "DROP DEFAULT", "DROP IDENTITY"),
+    *("SET EXPRESSION", "DROP EXPRESSION"),
+)
 
 
 def _rename(reader: _Reader, kind: str) -> Action:
@@ -621,7 +631,7 @@ def _generated(reader: _Reader, column: Column) -> Column:
         reader.parentheses()
         return replace(column, identity=True, not_null=True)
     reader.parentheses()
-    return replace(column, generated="STORED" if reader.accept("STORED") else "VIRTUAL")
+    return replace(column, generated=reader.one_of("STORED", "VIRTUAL") or "UNSAID")
 
 
 def _constraint(reader: _Reader) -> Constraint:
@@ -672,12 +682,16 @@ def _changes(sequence: Tokens) -> Iterator[Change]:
         copies_out = token.key == "COPY" and body and body[0].key == "TO"
         if not table.name or copies_out:
             continue
-        limits = token.key in ("UPDATE", "DELETE")
+        bounded = True
+        if token.key in ("UPDATE", "DELETE"):
+            bounded = _is_bounded(body, "WHERE")
+        elif token.key == "MERGE":
+            bounded = _is_bounded(body, "ON") and find(body, "BY", "SOURCE") is None
         yield Change(
             verb=token.key,
             table=table,
             sources=tuple(islice(_sources(body), MOST_PARTS)),
-            bounded=not limits or _is_bounded(body),
+            bounded=bounded,
         )
 
 
@@ -691,13 +705,28 @@ def _within(sequence: Tokens) -> Tokens:
     return sequence
 
 
-def _is_bounded(body: Tokens) -> bool:
-    _, *conditions = split_at(body, "WHERE")
+def _is_bounded(body: Tokens, word: str) -> bool:
+    """Whether a condition follows that names something: `true` and `1 = 1` hold for all rows."""
+    _, *conditions = split_at(body, word)
     if not conditions:
         return False
-    condition = split_at(conditions[0], "RETURNING")[0]
-    texts = [token.text.lower() for token in condition]
-    return texts not in (["true"], ["1", "=", "1"])
+    condition = split_at(split_at(conditions[0], "RETURNING")[0], "WHEN")[0]
+    return any(token.name and token.key not in CONSTANT for token in condition)
+
+
+CONSTANT = {"TRUE", "FALSE", "NULL", "AND", "OR", "NOT", "IS"}
+
+
+def written(expression: Tokens) -> str:
+    """An expression as SQL, in which the signs of an operator stand together."""
+    text = ""
+    for before, token in pairwise((Token("", ""), *expression)):
+        signs = {before.key, token.key} <= OPERATOR_SIGNS
+        text += token.text if signs or not before.text else f" {token.text}"
+    return text
+
+
+OPERATOR_SIGNS = set("+-*/<>=~!@#%^&|`?")
 
 
 def _sources(sequence: Tokens) -> Iterator[Name]:

@@ -121,7 +121,7 @@ def required_column(step: Step) -> Iterator[Problem]:
     instead='# when no release relies on it any more, with:\nphase = "contract"',
 )
 def drop_default(step: Step) -> Iterator[Problem]:
-    for action in _of_table(step, "DROP DEFAULT", "DROP IDENTITY"):
+    for action in _of_table(step, "DROP DEFAULT", "DROP IDENTITY", "DROP EXPRESSION"):
         known = step.before.column(step.target, action.name)
         nullable = known is not None and not known.not_null
         severity = "warning" if nullable else ""
@@ -141,7 +141,7 @@ def drop_not_null(step: Step) -> Iterator[Problem]:
         yield problem(step.target, column=action.name)
 
 
-CALLED = ("VIEW", "MATERIALIZED VIEW", "FUNCTION")
+CALLED = ("VIEW", "MATERIALIZED VIEW", "FUNCTION", "SEQUENCE", "EXTENSION")
 
 
 @of_statement(
@@ -149,7 +149,8 @@ CALLED = ("VIEW", "MATERIALIZED VIEW", "FUNCTION")
     severity="warning",
     contract=True,
     summary="{operation} {name}: its callers in the running release see the change at once",
-    why="A view or function is an interface; old code calls it until its last process has ended.",
+    why="A view, a function or a sequence is an interface, and an extension has many: old code "
+    "calls it until its last process has ended.",
     instead='op.execute("CREATE VIEW {name}_v2 AS ...")  # a new name; drop the old one later',
 )
 def drop_view(step: Step) -> Iterator[Problem]:
@@ -160,7 +161,7 @@ def drop_view(step: Step) -> Iterator[Problem]:
     for name in statement.targets:
         known = (kind, name) in step.before.objects
         replaced = "OR REPLACE" in statement.flags and (known or not step.before.complete)
-        renamed = any(statement.of_kind("RENAME TO", "SET SCHEMA"))
+        renamed = any(statement.of_kind("RENAME TO", "RENAME COLUMN", "SET SCHEMA"))
         if (operation == "DROP" or replaced or renamed) and not _made_here(step, kind, name):
             what = "replaces" if replaced else f"{operation.lower()}s"
             yield problem(None, operation=what, name=str(name))
@@ -182,8 +183,11 @@ ACCESS = {"OWNER": "another owner", "TOGGLE": "row level security", "FORCE": "ro
 phase = "contract\"""",
 )
 def change_access(step: Step) -> Iterator[Problem]:
-    if step.statement.kind == "REVOKE":
+    statement = step.statement
+    if statement.kind == "REVOKE":
         yield problem(None, operation="REVOKE")
+    if statement.kind == "DROP POLICY" and statement.table and not step.is_new(statement.table):
+        yield problem(statement.table, operation=f"a policy less of {statement.table}")
     for action in _of_table(step, *ACCESS):
         if not step.is_new(step.target):
             yield problem(step.target, operation=f"{ACCESS[action.kind]} of {step.target}")
@@ -193,7 +197,9 @@ def change_access(step: Step) -> Iterator[Problem]:
 
 ENUM = """\
 # text with a CHECK, which can be changed in two revisions:
-op.create_check_constraint("ck_t_c", "t", "c IN ('a', 'b')", postgresql_not_valid=True)
+op.create_check_constraint(
+    op.f("ck_t_c"), "t", "c IN ('a', 'b')", postgresql_not_valid=True
+)
 validate_constraint("ck_t_c", "t")  # the next revision
 # to add a value: ALTER TYPE ... ADD VALUE, when what reads it has been released"""
 

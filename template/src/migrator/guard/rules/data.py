@@ -48,20 +48,23 @@ def data_in_schema_revision(step: Step) -> Iterator[Problem]:
 @of_statement(
     name="data-under-lock",
     severity="error",
-    summary="{verb} on {table} while {held} is locked against reads",
-    why="ACCESS EXCLUSIVE, taken by a statement before, is kept until the data is written.",
+    summary="{verb} on {table} while {held} is locked against {others}",
+    why="The lock, taken by a statement before, is kept until the data is written.",
     instead="# the schema in one revision; then, without its lock:\n" + BACKFILL,
 )
 def data_under_lock(step: Step) -> Iterator[Problem]:
-    held = [str(table) for table, mode in step.held.items() if mode == ACCESS_EXCLUSIVE]
-    if not held or step.autocommit:
+    if not step.held or step.autocommit:
         return
+    held, mode = min(step.held.items(), key=lambda lock: lock[1])  # ACCESS EXCLUSIVE comes first
+    others = "reads" if mode == ACCESS_EXCLUSIVE else "writes"
     for change in step.statement.changes:
         reads = any(
             source in step.before.tables and not step.is_new(source) for source in change.sources
         )
         if reads or not step.is_new(change.table):
-            yield problem(None, table=str(change.table), verb=change.verb, held=held[0])
+            yield problem(
+                None, table=str(change.table), verb=change.verb, held=str(held), others=others
+            )
 
 
 @of_statement(

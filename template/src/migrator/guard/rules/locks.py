@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from migrator.guard.lock_modes import strong_locks
 from migrator.guard.rule import Problem, Step, of_statement, problem
-from migrator.guard.statements import Constraint, Name
-from migrator.locks import ACCESS_EXCLUSIVE
+from migrator.guard.schema import uses
+from migrator.guard.statements import Constraint, Name, written
 
 
 @of_statement(
@@ -125,7 +125,7 @@ def _constraint_problem(step: Step, constraint: Constraint) -> Problem:
         columns=columns,
         plain_columns=columns.replace('"', ""),
         parent=str(constraint.references or "parent"),
-        expression=" ".join(token.text for token in constraint.expression),
+        expression=repr(written(constraint.expression)),
     )
 
 
@@ -147,6 +147,8 @@ validate_constraint("{name}", "{table}")
 op.add_column("{table}", sa.Column(..., sa.ForeignKey("{parent}.id")), inline_references=True)""",
 )
 def foreign_key_scan(step: Step) -> Iterator[Problem]:
+    for action in step.statement.of_kind("ENFORCE"):
+        yield problem(step.target, name=action.name, instead=ENFORCED)
     for constraint in _validated(step, "FOREIGN KEY"):
         yield _constraint_problem(step, constraint)
     for action in step.statement.of_kind("ADD COLUMN"):
@@ -157,6 +159,13 @@ def foreign_key_scan(step: Step) -> Iterator[Problem]:
                     yield _constraint_problem(step, constraint)
 
 
+ENFORCED = """\
+# drop it and add it anew as NOT VALID in this revision, so that new rows are checked from now on;
+# the next revision:
+from migrator.operations import validate_constraint
+validate_constraint("{name}", "{table}")"""
+
+
 @of_statement(
     name="check-scan",
     severity="error",
@@ -165,7 +174,9 @@ def foreign_key_scan(step: Step) -> Iterator[Problem]:
     why="ACCESS EXCLUSIVE is held while PostgreSQL reads every row.",
     instead="""\
 # this revision: new rows are checked from now on
-op.create_check_constraint("{name}", "{table}", "{expression}", postgresql_not_valid=True)
+op.create_check_constraint(
+    op.f("{name}"), "{table}", {expression}, postgresql_not_valid=True
+)
 # the next revision: old rows are checked, and nobody waits
 from migrator.operations import validate_constraint
 validate_constraint("{name}", "{table}")""",
@@ -253,13 +264,13 @@ def exclusion_scan(step: Step) -> Iterator[Problem]:
 from migrator.operations import refuse_nulls
 refuse_nulls("{table}", "{column}")
 op.create_check_constraint(
-    "ck_{table}_{column}_nn", "{table}", "{column} IS NOT NULL", postgresql_not_valid=True
+    op.f("ck_{table}_{column}_nn"), "{table}", "{column} IS NOT NULL", postgresql_not_valid=True
 )
 # the next revision, whose statements can all be tried again:
 op.execute("SET LOCAL statement_timeout = 0")
 op.execute("ALTER TABLE {table} VALIDATE CONSTRAINT ck_{table}_{column}_nn")
 op.alter_column("{table}", "{column}", nullable=False)
-op.drop_constraint("ck_{table}_{column}_nn", "{table}", type_="check")""",
+op.drop_constraint(op.f("ck_{table}_{column}_nn"), "{table}", type_="check")""",
 )
 def set_not_null_scan(step: Step) -> Iterator[Problem]:
     columns = [action.name for action in step.statement.of_kind("SET NOT NULL")]
@@ -294,7 +305,7 @@ validate_constraint("{name}", "{table}")""",
 def validate_in_same_transaction(step: Step) -> Iterator[Problem]:
     if step.autocommit:
         return
-    held = [str(table) for table, mode in step.held.items() if mode == ACCESS_EXCLUSIVE]
+    held = [str(table) for table in step.held]
     for action in step.statement.of_kind("VALIDATE CONSTRAINT"):
         known = step.before.table(step.target).constraints.get(action.name)
         added_here = known and known.made == step.now and not known.valid
@@ -348,13 +359,18 @@ def lock_table(step: Step) -> Iterator[Problem]:
     "bounds; DETACH takes ACCESS EXCLUSIVE on the partitioned table.",
     instead="""\
 # ATTACH: a revision before adds the bounds as a CHECK, one more validates it
-op.create_check_constraint("ck_{partition}_bounds", "{partition}", "...", postgresql_not_valid=True)
+op.create_check_constraint(
+    op.f("ck_{partition}_bounds"), "{partition}", "key IS NOT NULL AND ...",
+    postgresql_not_valid=True,
+)
 validate_constraint("ck_{partition}_bounds", "{partition}")
 # DETACH (PostgreSQL 14 or later), alone in its revision:
 with op.get_context().autocommit_block():
     op.execute("ALTER TABLE {table} DETACH PARTITION {partition} CONCURRENTLY")""",
 )
 def partition_scan(step: Step) -> Iterator[Problem]:
+    if step.statement.kind != "ALTER TABLE":
+        return  # of an index, it is a change of the catalogue
     for action in step.statement.of_kind("ATTACH PARTITION", "DETACH PARTITION"):
         partition = action.target
         if not partition or step.is_new(partition) or action.flags:
@@ -366,11 +382,19 @@ def partition_scan(step: Step) -> Iterator[Problem]:
 
 
 def _proves_bounds(step: Step, partition: Name) -> bool:
-    """Whether a valid CHECK of the partition speaks of all the values that bound it."""
+    """Whether a valid CHECK of the partition speaks of all the values that bound it, of columns
+    that are never NULL: a CHECK lets NULL pass, and a partition does not."""
     values = {t.text for t in step.statement.tokens if t.kind in ("string", "number")}
+    table = step.before.table(partition)
     return bool(values) and any(
-        constraint.valid and values <= {token.text for token in constraint.expression}
-        for constraint in step.before.table(partition).constraints.values()
+        constraint.valid
+        and values <= {token.text for token in constraint.expression}
+        and all(
+            step.before.is_never_null(partition, column)
+            for column in table.columns
+            if uses(constraint, column)
+        )
+        for constraint in table.constraints.values()
     )
 
 

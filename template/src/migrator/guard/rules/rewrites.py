@@ -28,7 +28,7 @@ def table_rewrite(step: Step) -> Iterator[Problem]:
     if whole or (kind == "REFRESH" and "CONCURRENTLY" not in statement.flags):
         for table in statement.targets or (None,):
             yield problem(table, operation=kind, table=str(table or "every table"))
-    options = ("SET LOGGED", "SET UNLOGGED", "SET TABLESPACE", "SET ACCESS")
+    options = ("SET LOGGED", "SET UNLOGGED", "SET TABLESPACE", "SET ACCESS", "SET EXPRESSION")
     if kind in ("ALTER TABLE", "ALTER INDEX", "ALTER MATERIALIZED VIEW"):
         for action in statement.of_kind(*options):
             yield problem(step.target, operation=action.kind)
@@ -56,7 +56,12 @@ def change_column_type(step: Step) -> Iterator[Problem]:
             continue
         constraints = step.before.table(step.target).constraints.values()
         checked = any(c.kind == "CHECK" and uses(c, action.name) for c in constraints)
-        keeps = action.plain and not checked and is_coercible(old, action.type)
+        # Only the index of a plain column keeps its file.
+        indexed = any(
+            index.table == step.target and action.name in index.within
+            for index in step.before.indexes.values()
+        )
+        keeps = action.plain and not (checked or indexed) and is_coercible(old, action.type)
         yield problem(
             step.target,
             column=action.name,
@@ -137,14 +142,14 @@ abs array array_fill bit_length btrim cardinality ceil ceiling char_length chr c
 concat_ws convert_from convert_to current_database current_role current_schema current_setting
 current_user date date_part date_trunc daterange decode digest div encode exp floor format
 greatest hashtext initcap inet int4range int8range interval json_build_array json_build_object
-jsonb jsonb_build_array jsonb_build_object left length ln localtimestamp log lower lpad ltrim
-make_date make_interval make_time make_timestamp make_timestamptz md5 mod now nullif numeric
+jsonb jsonb_build_array jsonb_build_object jsonb_set left length ln localtimestamp log lower lpad
+ltrim make_date make_interval make_time make_timestamp make_timestamptz md5 mod now nullif numeric
 numrange octet_length overlay pg_backend_pid position power quote_ident quote_literal
 regexp_replace repeat replace reverse right round row rpad rtrim session_user sha256 sign
 split_part sqrt statement_timestamp strpos substr substring textcat timestamp timestamptz timezone
 to_char to_date to_hex to_json to_jsonb to_number to_timestamp to_tsvector transaction_timestamp
-translate trim trunc tsrange tstzrange txid_current upper varchar char extract current_timestamp
-current_time localtime time bit cast and or not in case when then else any all is
+translate trim trunc tsrange tstzrange txid_current upper varchar varying char extract
+current_timestamp current_time localtime time bit cast and or not in case when then else any all is
 """
 STABLE = frozenset(STABLE_NAMES.split())
 
@@ -188,13 +193,15 @@ def add_identity(step: Step) -> Iterator[Problem]:
     summary="{table}.{column} is generated and stored, so the table is rewritten",
     why=REWRITE + "writes until the value of each row is there.",
     instead="""\
-# PostgreSQL 18 computes it when it is read, at no cost now:
+# PostgreSQL 18 computes it when it is read, at no cost now ([tool.migrator] postgresql = 18):
 op.add_column("{table}", sa.Column("{column}", ..., sa.Computed("...", persisted=False)))
 # before: a view; or a plain column, a trigger, and update_in_batches""",
 )
 def add_stored_column(step: Step) -> Iterator[Problem]:
     for column in _added(step):
-        if column.generated == "STORED":
+        # Before PostgreSQL 18, SQLAlchemy adds STORED where nothing is said.
+        stored = ("STORED", "UNSAID") if step.postgresql < 18 else ("STORED",)
+        if column.generated in stored:
             yield problem(step.target, column=column.name)
 
 
@@ -208,7 +215,9 @@ def add_stored_column(step: Step) -> Iterator[Problem]:
     instead="""\
 # this revision:
 op.add_column("{table}", sa.Column("{column}", ...))
-op.create_check_constraint("ck_{table}_{column}", "{table}", "...", postgresql_not_valid=True)
+op.create_check_constraint(
+    op.f("ck_{table}_{column}"), "{table}", "...", postgresql_not_valid=True
+)
 # the next revision:
 from migrator.operations import validate_constraint
 validate_constraint("ck_{table}_{column}", "{table}")""",

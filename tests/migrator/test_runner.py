@@ -135,13 +135,15 @@ KILLS = [
 @pytest.mark.parametrize("kill", KILLS)
 def test_a_run_that_is_killed_is_continued_by_the_next(history: History, kill: int) -> None:
     history.add(TABLE)
-    history.add(f'{COLUMN}\nop.execute("SELECT pg_sleep(4)")')
+    history.add(f'{COLUMN}\nop.execute("SELECT pg_sleep(3) FROM slow")')
+    history.sql("CREATE TABLE slow AS SELECT 1")
     process = history.start()
     until(lambda: history.sql("SELECT 1 FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'"))
 
     process.send_signal(kill)
     process.communicate(timeout=60)
     assert history.at() == ["0001"]
+    history.sql("DELETE FROM slow")
     history.upgrade()
 
     assert history.at() == ["0002"]

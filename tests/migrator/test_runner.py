@@ -135,7 +135,7 @@ KILLS = [
 @pytest.mark.parametrize("kill", KILLS)
 def test_a_run_that_is_killed_is_continued_by_the_next(history: History, kill: int) -> None:
     history.add(TABLE)
-    history.add(f'{COLUMN}\nop.execute("SELECT pg_sleep(3) FROM slow")')
+    history.add(COLUMN + '\nop.execute("SELECT pg_sleep(3) FROM slow")')  # noqa: S608
     history.sql("CREATE TABLE slow AS SELECT 1")
     process = history.start()
     until(lambda: history.sql("SELECT 1 FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'"))

@@ -79,6 +79,7 @@ def url(server: str) -> str:
     return server.replace("postgresql://", "postgresql+asyncpg://")
 
 
+@pytest.mark.slow
 def test_a_condition_is_known_again_in_the_words_of_the_database(url: str) -> None:
     """Each as its own, and no other's."""
 

@@ -94,6 +94,7 @@ def test_what_is_not_applied_is_named_and_nothing_is_made(history: ModelledHisto
     assert history.sql("SELECT 1 FROM pg_tables WHERE schemaname = 'public'") == []
 
 
+@pytest.mark.slow
 def test_a_database_that_is_ahead_is_one_finding(history: ModelledHistory) -> None:
     history.add("pass")
     history.upgrade()
@@ -119,6 +120,7 @@ def test_an_invalid_index_is_found_where_it_was_made(history: ModelledHistory) -
     assert "ix_teams_name" in finding["message"]
 
 
+@pytest.mark.slow
 def test_what_a_later_revision_validates_must_be_valid(history: ModelledHistory) -> None:
     history.upgrade()
     history.add(VALIDATE)
@@ -127,6 +129,7 @@ def test_what_a_later_revision_validates_must_be_valid(history: ModelledHistory)
     assert places(found(history)) == [("not-validated", "0004.py")]
 
 
+@pytest.mark.slow
 def test_a_constraint_that_was_validated_is_as_it_should_be(history: ModelledHistory) -> None:
     history.add(VALIDATE)
     history.upgrade()
@@ -134,6 +137,7 @@ def test_a_constraint_that_was_validated_is_as_it_should_be(history: ModelledHis
     assert found(history) == []
 
 
+@pytest.mark.slow
 def test_a_constraint_made_by_hand_is_found(history: ModelledHistory) -> None:
     history.upgrade()
     history.sql("ALTER TABLE teams ADD CONSTRAINT by_hand CHECK (name <> '') NOT VALID")
@@ -144,6 +148,7 @@ def test_a_constraint_made_by_hand_is_found(history: ModelledHistory) -> None:
     assert "by_hand" in messages["models-disagree"]
 
 
+@pytest.mark.slow
 def test_models_and_schema_must_agree(history: ModelledHistory) -> None:
     history.upgrade()
     history.sql(
@@ -180,6 +185,7 @@ def test_it_may_run_as_a_user_who_may_only_read(history: ModelledHistory) -> Non
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_it_runs_beside_somebody_who_holds_every_lock_that_requests_allow(
     history: ModelledHistory,
 ) -> None:
@@ -189,6 +195,7 @@ def test_it_runs_beside_somebody_who_holds_every_lock_that_requests_allow(
         assert found(history) == []
 
 
+@pytest.mark.slow
 def test_without_a_server_it_is_one_line_and_no_finding(history: ModelledHistory) -> None:
     done = verify(history, user="nobody_of_this_name")
 

@@ -71,7 +71,12 @@ def test_it_is_a_finding_and_the_next_is_judged_as_ever(answer: Answer, number: 
     assert (f"migrations/versions/{number:02}_good.py", "drop-table") in found
 
 
-@pytest.mark.parametrize("where", ["import", "upgrade", "thread"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "where", ["upgrade", pytest.param("import", marks=SLOW), pytest.param("thread", marks=SLOW)]
+)
 def test_what_does_not_end_is_ended(tmp_path: Path, where: str) -> None:
     project = GuardProject(tmp_path)
     loops = {

@@ -63,6 +63,32 @@ def test_a_server_that_restarts_in_the_middle_is_one_line_and_the_next_run_conti
     assert history.sql("SELECT note FROM items") == []
 
 
+@pytest.mark.slow
+def test_a_server_that_dies_while_somebody_waits_is_one_line_for_both(history: History) -> None:
+    history.add('op.execute("SELECT pg_sleep(60)")')
+    first = history.start()
+    until(lambda: history.sql(SLEEPING))
+    second = history.start()
+    until(
+        lambda: (
+            len(
+                history.sql(
+                    "SELECT DISTINCT application_name, pid FROM pg_stat_activity"
+                    " WHERE application_name ~ '^migrate'"
+                )
+            )
+            > 2
+        )
+    )
+
+    os.kill(postmaster(history).pid, signal.SIGKILL)
+
+    for process in (first, second):
+        printed, _ = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert "Traceback" not in printed, printed
+
+
 @pytest.fixture
 def small_disk(history: History, tmp_path: Path) -> Iterator[Path]:
     """A disk of 8 MiB on which the database puts its tables."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 
@@ -211,6 +212,42 @@ def test_a_check_of_values_that_were_made_up_is_a_warning(branch: Project, serve
     assert {(f["rule"], f["revision"]) for f in findings} - {("old-test-fails", "proof")} == {
         ("narrower-values", "check")
     }
+
+
+def test_a_service_that_dies_is_no_success(branch: Project, server: str) -> None:
+    add(branch, slow='op.execute("SELECT pg_sleep(3)")')
+    process = subprocess.Popen(
+        [".venv/bin/python", "-m", "migrator", "overlap", "--server", server],
+        cwd=branch.path,
+        env=environment({}),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+    def service() -> list[psutil.Process]:
+        # Without the command of a child that has just ended.
+        every = psutil.process_iter(["ppid", "cmdline"])
+        return [
+            child
+            for child in every
+            if child.info["ppid"] == process.pid
+            and "overlap/service.py" in " ".join(child.info["cmdline"] or ())
+        ]
+
+    def is_migrated() -> bool:
+        with psycopg.connect(server) as connection:
+            return bool(connection.execute(SLEEPING).fetchall())
+
+    until(lambda: service() and is_migrated())
+    service()[0].kill()
+    _, said = process.communicate(timeout=60)
+
+    assert process.returncode == 3
+    assert "could not be served" in one_line(said)
+
+
+SLEEPING = "SELECT FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep' AND state = 'active'"
 
 
 def test_tables_of_any_form_are_served_or_named(branch: Project, server: str) -> None:

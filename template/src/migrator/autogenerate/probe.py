@@ -60,10 +60,10 @@ def _plan(connection: Connection, expression: str, table: str) -> Sequence[str]:
     return connection.exec_driver_sql(query).scalars().all()
 
 
-def _make_copy(connection: Connection, table: Table, what: str) -> None:
+def _make_copy(connection: Connection, table: Table) -> None:
     quote = connection.dialect.identifier_preparer.quote
     original = ".".join(quote(name) for name in (table.schema, table.name) if name)
-    connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {COPY} (LIKE {original} {what})")
+    connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {COPY} (LIKE {original} INCLUDING ALL)")
 
 
 def _touches_rows(connection: Connection, table: Table, action: str) -> bool | None:
@@ -71,7 +71,7 @@ def _touches_rows(connection: Connection, table: Table, action: str) -> bool | N
     with connection.begin_nested() as attempt:
         try:
             connection.exec_driver_sql("SET LOCAL TimeZone = 'Asia/Kolkata'")
-            _make_copy(connection, table, "INCLUDING ALL")
+            _make_copy(connection, table)
             before = connection.execute(FILES_AND_SCANS).all()
             connection.exec_driver_sql(f"ALTER TABLE {COPY} {action}")
             return connection.execute(FILES_AND_SCANS).all() != before

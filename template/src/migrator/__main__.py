@@ -6,7 +6,8 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from types import FrameType
+
+from migrator import endings
 
 COMMANDS = {
     "guard": "migrator.guard.command",
@@ -15,9 +16,6 @@ COMMANDS = {
     "backfill": "migrator.backfill.command",
     "verify": "migrator.verify",
 }
-
-# To be ended by CI is as good a reason to clean up as Ctrl-C is.
-ENDINGS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,14 +48,6 @@ def _run(arguments: Sequence[str]) -> int:
     return code
 
 
-def _end(number: int, frame: FrameType | None) -> None:
-    # Whoever loses patience and presses it again must not interrupt the cleaning up.
-    for ending in ENDINGS:
-        signal.signal(ending, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
 if __name__ == "__main__":
-    for ending in ENDINGS:
-        signal.signal(ending, _end)
+    endings.raise_once()
     sys.exit(main())

@@ -5,10 +5,11 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from migrator import endings
 from migrator.project.configuration import ProjectError
 
 # What would lead its programs back to the working tree or to another environment.
@@ -31,17 +32,11 @@ class Checkout:
         """Run its Python with these arguments to the end, whatever comes of it."""
         return run([str(self.python), *arguments], self.folder, variables)
 
-    def start(self, *arguments: str, variables: Mapping[str, str]) -> subprocess.Popen[str]:
-        """Start its Python with these arguments, to talk with."""
-        return subprocess.Popen(  # noqa: S603
-            [str(self.python), *arguments],
-            cwd=self.folder,
-            env=environment(variables),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def start(
+        self, *arguments: str, variables: Mapping[str, str]
+    ) -> AbstractContextManager[subprocess.Popen[str]]:
+        """Start its Python with these arguments, to talk with until the block ends."""
+        return _started([str(self.python), *arguments], self.folder, variables, subprocess.PIPE)
 
 
 @contextmanager
@@ -95,33 +90,56 @@ def run(
     Raises:
         ProjectError: it is not there.
     """
-    try:
-        process = subprocess.Popen(  # noqa: S603
-            command,
-            cwd=folder,
-            env=environment(variables),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="replace",
-            start_new_session=True,  # Ctrl-C is for whoever started it
-        )
-    except OSError as error:
-        raise ProjectError(f"{command[0]}: {error.strerror}, and the overlap needs it") from error
-    try:
-        printed, said = process.communicate()
-    except KeyboardInterrupt:
-        # Tests drop their databases, if they are given the time.
-        process.send_signal(signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=TO_END)
-        raise
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    with _started(command, folder, variables, subprocess.DEVNULL) as process:
+        try:
+            printed, said = process.communicate()
+        except KeyboardInterrupt:
+            # Tests drop their databases, if they are given the time.
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=TO_END)
+            raise
     return subprocess.CompletedProcess(command, process.returncode, printed, said)
+
+
+@contextmanager
+def _started(
+    command: Sequence[str], folder: Path, variables: Mapping[str, str], stdin: int
+) -> Iterator[subprocess.Popen[str]]:
+    """A program that has ended after the block, with all that it started.
+
+    Raises:
+        ProjectError: it is not there.
+    """
+    process: subprocess.Popen[str] | None = None
+    try:
+        # Interrupted while it starts, it would go on, and nobody would know of it.
+        with endings.held_back(), _needed(command[0]):
+            process = subprocess.Popen(  # noqa: S603
+                command,
+                cwd=folder,
+                env=environment(variables),
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                errors="replace",
+                start_new_session=True,  # Ctrl-C is for whoever started it
+            )
+        yield process
+    finally:
+        if process:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
+@contextmanager
+def _needed(program: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ProjectError(f"{program}: {error.strerror}, and the overlap needs it") from error
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:

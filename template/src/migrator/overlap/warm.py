@@ -116,9 +116,5 @@ class _Service:
 
 @contextmanager
 def _served(old: Checkout, database: Database) -> Iterator[_Service]:
-    process = old.start("-P", str(SERVICE), variables=database.environment)
-    try:
+    with old.start("-P", str(SERVICE), variables=database.environment) as process:
         yield _Service(process)
-    finally:
-        process.kill()
-        process.communicate()

@@ -1,5 +1,6 @@
 """Ctrl-C, whenever it comes."""
 
+import asyncio
 import signal
 from collections.abc import Iterator
 
@@ -51,3 +52,21 @@ def test_cleaning_up_is_interrupted_by_no_second_one(ending: signal.Signals) -> 
     signal.raise_signal(ending)
     with endings.held_back():
         signal.raise_signal(ending)
+
+
+def test_a_loop_is_interrupted_between_two_steps() -> None:
+    endings.raise_once()
+    reached = []
+
+    async def interrupted() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+            reached.append("the end of the step")
+            await asyncio.sleep(3600)
+        finally:
+            reached.append("what cleans up")
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(interrupted())
+
+    assert reached == ["the end of the step", "what cleans up"]

@@ -21,6 +21,18 @@ def raise_once() -> None:
 def _end(number: int, frame: FrameType | None) -> None:
     for ending in ENDINGS:
         signal.signal(ending, signal.SIG_IGN)
+    try:
+        from asyncio import get_running_loop  # only here: it is slow to import
+
+        loop = get_running_loop()
+    except (ImportError, RuntimeError):
+        raise KeyboardInterrupt from None
+    # Between two steps of the loop: in the middle of one it may be lost in a callback of the
+    # garbage collector, or crash the process in asyncpg's compiled code.
+    loop.call_soon_threadsafe(_interrupt)
+
+
+def _interrupt() -> None:
     raise KeyboardInterrupt
 
 

@@ -131,7 +131,9 @@ def _started(
         if process:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            # What has left its session may still hold its output.
+            with suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=TO_END)
 
 
 @contextmanager

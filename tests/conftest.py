@@ -1,6 +1,7 @@
 """Projects rendered from the working tree, uncommitted changes included."""
 
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,9 @@ Render = Callable[..., Path]
 # Two busy cores may take any time over one example.
 hypothesis.settings.register_profile("slipway", deadline=None)
 hypothesis.settings.load_profile("slipway")
+
+# A shell lets what it runs in the background ignore Ctrl-C, and so would all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,7 @@ def test_cleaning_up_is_interrupted_by_no_second_one(ending: signal.Signals) -> 
         signal.raise_signal(ending)
 
 
-def test_a_loop_is_interrupted_between_two_steps() -> None:
+def test_a_loop_of_others_is_interrupted_between_two_steps() -> None:
     endings.raise_once()
     reached = []
 
@@ -70,3 +70,45 @@ def test_a_loop_is_interrupted_between_two_steps() -> None:
         asyncio.run(interrupted())
 
     assert reached == ["the end of the step", "what cleans up"]
+
+
+def test_a_loop_of_ours_cleans_up_with_the_help_of_others() -> None:
+    endings.raise_once()
+    reached = []
+
+    async def helped() -> None:
+        helper = asyncio.create_task(asyncio.sleep(0.1, "help"))
+        try:
+            signal.raise_signal(signal.SIGTERM)
+            reached.append("the end of the step")
+            await asyncio.sleep(3600)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            reached.append(await helper)
+
+    with pytest.raises(KeyboardInterrupt):
+        endings.run(helped())
+
+    assert reached == ["the end of the step", "help"]
+
+
+def test_no_ending_is_lost_after_the_work_of_a_loop() -> None:
+    endings.raise_once()
+
+    async def ends() -> None:
+        asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        endings.run(ends())
+
+
+def test_cleaning_up_may_have_a_loop() -> None:
+    endings.raise_once()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+    async def cleans_up() -> str:
+        signal.raise_signal(signal.SIGTERM)
+        return await asyncio.sleep(0.01, "clean")
+
+    assert endings.run(cleans_up()) == "clean"

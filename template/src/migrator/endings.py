@@ -1,10 +1,15 @@
 """Ctrl-C and SIGTERM: a reason to clean up, once."""
 
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import TYPE_CHECKING, Any, TypeVar
 
+if TYPE_CHECKING:
+    from asyncio import Task
+
+T = TypeVar("T")
 # To be ended by CI is as good a reason as Ctrl-C is.
 ENDINGS = (signal.SIGINT, signal.SIGTERM)
 
@@ -36,15 +41,47 @@ def _interrupt() -> None:
     raise KeyboardInterrupt
 
 
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """`asyncio.run`, for what has to clean up: it is cancelled and may end, and nothing else is.
+
+    `asyncio.run` alone would cancel every task, and wait for ever for the end of a program of which
+    it has just interrupted the start.
+    """
+    import asyncio
+
+    task: Task[Any] | None = None
+
+    async def cancellable() -> T:
+        nonlocal task
+        task = asyncio.current_task()
+        if came and task:
+            task.cancel()
+        return await main
+
+    def cancel() -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            if task:
+                task.get_loop().call_soon_threadsafe(task.cancel)
+
+    with held_back(cancel) as came:
+        return asyncio.run(cancellable())
+
+
 @contextmanager
-def held_back() -> Iterator[None]:
-    """Let what comes during the block come after it."""
+def held_back(at_the_first: Callable[[], None] | None = None) -> Iterator[list[int]]:
+    """Let what comes during the block come after it; yields the numbers of what came."""
     came: list[int] = []
-    handlers = {
-        ending: signal.signal(ending, lambda number, _: came.append(number)) for ending in ENDINGS
-    }
+
+    def keep(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        if len(came) == 1 and at_the_first:
+            at_the_first()
+
+    # Who is cleaning up goes on doing so.
+    heard = [ending for ending in ENDINGS if signal.getsignal(ending) is not signal.SIG_IGN]
+    handlers = {ending: signal.signal(ending, keep) for ending in heard}
     try:
-        yield
+        yield came
     finally:
         for ending, handler in handlers.items():
             signal.signal(ending, handler)

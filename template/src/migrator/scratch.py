@@ -4,7 +4,6 @@
 of our own; the database that its URL names is only connected to.
 """
 
-import asyncio
 import os
 import pkgutil
 import re
@@ -17,6 +16,7 @@ from sqlalchemy import URL, make_url, pool, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from migrator import endings
 from migrator.project.configuration import Configuration, ProjectError
 
 
@@ -61,7 +61,7 @@ class Server:
         database = Database(self.url.set(database=name))
         # Before it is there: the answer may be lost where the database is not.
         self.databases.append(database)
-        asyncio.run(self._execute(f"CREATE DATABASE {name}{copied}"))
+        endings.run(self._execute(f"CREATE DATABASE {name}{copied}"))
         return database
 
     def drop(self) -> None:
@@ -72,7 +72,7 @@ class Server:
         """
         while self.databases:
             database = self.databases.pop()
-            asyncio.run(self._execute(f"DROP DATABASE IF EXISTS {database.name} WITH (FORCE)"))
+            endings.run(self._execute(f"DROP DATABASE IF EXISTS {database.name} WITH (FORCE)"))
 
     async def _execute(self, statement: str) -> None:
         engine = create_async_engine(

@@ -1,6 +1,5 @@
 """Lets the version that is running serve while the revisions of this one are applied."""
 
-import asyncio
 import json
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from typing import IO, Any, cast
 from sqlalchemy import pool
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from migrator import endings
 from migrator.overlap.checkout import Checkout, last_line, run
 from migrator.project.configuration import ProjectError
 from migrator.project.source import Source
@@ -69,7 +69,7 @@ def upgrade_under_service(
     Raises:
         ProjectError: the old version does not work on its own schema.
     """
-    asyncio.run(_fill(database, asyncio.run(tables_of(later.url)) if later else ()))
+    endings.run(_fill(database, endings.run(tables_of(later.url)) if later else ()))
     failures: list[Failure] = []
     with _served(old, database) as service:
         untried = tuple(service.answer()["empty"])

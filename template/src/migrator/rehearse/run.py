@@ -5,7 +5,6 @@ PostgreSQL can be asked what each statement does; then by themselves, while read
 at work, where nothing is asked that would change the times.
 """
 
-import asyncio
 import importlib.util
 import os
 import shutil
@@ -20,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from migrator import endings
 from migrator.project.configuration import Configuration, ProjectError
 from migrator.project.history import History
 from migrator.project.source import Source
@@ -93,12 +93,12 @@ def rehearse(
     if options.dump:
         _restore(before, options.dump)
     for target in _heads(base):
-        _succeed(asyncio.run(trace(configuration, _url(before), target)))
+        _succeed(endings.run(trace(configuration, _url(before), target)))
     later = None if options.dump else _later(configuration, server.create(before), new)
     begin("rows")
     script = _script(options.seed) if options.seed else ""
-    to_come = asyncio.run(tables_of(later.url)) if later else ()
-    unfilled, rows = asyncio.run(_on(before, lambda c: _rows(c, options, script, to_come)))
+    to_come = endings.run(tables_of(later.url)) if later else ()
+    unfilled, rows = endings.run(_on(before, lambda c: _rows(c, options, script, to_come)))
     alone = _Alone(configuration, server.create(before), begin)
     alone.go(new)
     begin("readers and writers")
@@ -112,7 +112,7 @@ def rehearse(
     watched, requests, silent = _under_traffic(configuration, load, new, begin)
     rehearsal = Rehearsal(
         base=", ".join(_heads(base)) or "an empty database",
-        postgresql=asyncio.run(_on(before, _version)),
+        postgresql=endings.run(_on(before, _version)),
         rows=rows,
         rate=options.rate,
         lock_timeout=alone.lock_timeout,
@@ -168,7 +168,7 @@ def _later(
 ) -> Database | None:
     """A database with the schema to come, if it can be made where there are no rows."""
     for target in _heads(new):
-        if asyncio.run(watch(configuration, _url(database), target)).failure:
+        if endings.run(watch(configuration, _url(database), target)).failure:
             return None
     return database
 
@@ -314,13 +314,13 @@ class _Alone:
 
     def _run(self, target: str, direction: str = "upgrade") -> Run:
         url = _url(self.database)
-        return asyncio.run(trace(self.configuration, url, target, direction=direction))
+        return endings.run(trace(self.configuration, url, target, direction=direction))
 
     def _look(self) -> tuple[State, tuple[Table, ...]]:
         async def look(connection: AsyncConnection) -> tuple[State, tuple[Table, ...]]:
             return await read_state(connection), await read_tables(connection)
 
-        return asyncio.run(_on(self.database, look))
+        return endings.run(_on(self.database, look))
 
 
 @dataclass(frozen=True)
@@ -367,7 +367,7 @@ def _under_traffic(
             time.sleep(CALM)
             for source in new:
                 begin(f"{source.file.name}, under traffic")
-                runs.append(asyncio.run(watch(configuration, load.url, source.revision)))
+                runs.append(endings.run(watch(configuration, load.url, source.revision)))
                 if runs[-1].failure:
                     break
             time.sleep(CALM)

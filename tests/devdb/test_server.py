@@ -206,6 +206,7 @@ def test_root_runs_the_cluster_of_a_user_as_that_user(project: Project) -> None:
     for path in [data, *data.rglob("*")]:
         os.chown(path, 12345, 12345)
     assert project.sql("select count(*) from kept") == "0"
+    until(project.gone)
     assert {path.stat().st_uid for path in [data, *data.rglob("*")]} == {12345}
 
 

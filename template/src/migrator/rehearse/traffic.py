@@ -404,21 +404,21 @@ async def _main() -> None:
         for _ in workers
     ]
     recorder = Recorder()
-    stop = asyncio.Event()
-    warm = [asyncio.Event() for _ in workers]
-    pause = max(1, load.workers) / load.rate
-    tasks = [
-        asyncio.create_task(_work(engine, jobs, pause / len(jobs), recorder, event, stop))
-        for engine, jobs, event in zip(engines, workers, warm, strict=True)
-    ]
     refill = asyncio.create_task(_refill(supplier, jobs))
-    await asyncio.gather(*(event.wait() for event in warm))
+    at_work = list(zip(engines, workers, strict=True))
+    await asyncio.gather(*(_warm_up(engine, jobs, recorder) for engine, jobs in at_work))
     for (title, kind), why in recorder.refused().items():
         silent.setdefault(title, f"{kind} fails already, {why}")
         for job in jobs:
             if job.title == title:
                 job.kinds = tuple(other for other in job.kinds if other != kind)
     recorder.clear()
+    stop = asyncio.Event()
+    pause = max(1, load.workers) / load.rate
+    tasks = [
+        asyncio.create_task(_work(engine, jobs, pause / len(jobs), recorder, stop))
+        for engine, jobs in at_work
+    ]
     print(json.dumps({"silent": silent}), flush=True)
     await asyncio.to_thread(sys.stdin.read)
     stop.set()
@@ -462,12 +462,21 @@ async def _jobs(
     return jobs, silent
 
 
+async def _warm_up(engine: AsyncEngine, jobs: Sequence[Job | Control], recorder: Recorder) -> None:
+    """Send everything a few times, so that all statements are prepared."""
+    for job in islice(cycle(jobs), WARM * _everything(jobs)):
+        await _send(engine, job, recorder)
+
+
+def _everything(jobs: Sequence[Job | Control]) -> int:
+    return len(jobs) * max(len(job.kinds) for job in jobs)
+
+
 async def _work(
     engine: AsyncEngine,
     jobs: Sequence[Job | Control],
     pause: float,
     recorder: Recorder,
-    warm: asyncio.Event,
     stop: asyncio.Event,
 ) -> None:
     """Send one request at a time, each so long after the one before, whatever happens to it.
@@ -476,17 +485,13 @@ async def _work(
     however soon it was done.
     """
     turns = cycle(jobs)
-    everything = len(jobs) * max(len(job.kinds) for job in jobs)
-    for job in islice(turns, WARM * everything):
-        await _send(engine, job, recorder)
-    warm.set()
     due = time.monotonic()
     while not stop.is_set():
         await _send(engine, next(turns), recorder)
         due = max(due + pause, time.monotonic())
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), due - time.monotonic())
-    for job in islice(turns, everything):
+    for job in islice(turns, _everything(jobs)):
         await _send(engine, job, recorder, last=True)
 
 

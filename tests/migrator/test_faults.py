@@ -15,6 +15,7 @@ from tests.migrator.test_runner import COLUMN, TABLE
 from tests.processes import run, until
 
 SLEEPING = "SELECT pid FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'"
+RUNNERS = "SELECT pid FROM pg_stat_activity WHERE application_name ~ '^migrate'"
 
 
 @pytest.fixture
@@ -69,17 +70,7 @@ def test_a_server_that_dies_while_somebody_waits_is_one_line_for_both(history: H
     first = history.start()
     until(lambda: history.sql(SLEEPING))
     second = history.start()
-    until(
-        lambda: (
-            len(
-                history.sql(
-                    "SELECT DISTINCT application_name, pid FROM pg_stat_activity"
-                    " WHERE application_name ~ '^migrate'"
-                )
-            )
-            > 2
-        )
-    )
+    until(lambda: len(history.sql(RUNNERS)) > 2)
 
     os.kill(postmaster(history).pid, signal.SIGKILL)
 

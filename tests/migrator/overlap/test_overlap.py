@@ -36,6 +36,9 @@ def downgrade() -> None:
 '''
 
 
+SLEEPING = "SELECT FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep' AND state = 'active'"
+
+
 @pytest.fixture(scope="module")
 def service(installed: Callable[..., Project]) -> Project:
     """What is on the main branch, and runs."""
@@ -71,6 +74,17 @@ def add(project: Project, **revisions: str) -> None:
 def overlap(project: Project, server: str, *options: str) -> subprocess.CompletedProcess[str]:
     command = ("python", "-m", "migrator", "overlap", "--server", server, *options)
     return project.uv_run(*command, check=False)
+
+
+def start(project: Project, server: str, stderr: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [".venv/bin/python", "-m", "migrator", "overlap", "--server", server],
+        cwd=project.path,
+        env=environment({}),
+        stdout=subprocess.DEVNULL,
+        stderr=stderr,
+        text=True,
+    )
 
 
 def found(project: Project, server: str, *base: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -216,14 +230,7 @@ def test_a_check_of_values_that_were_made_up_is_a_warning(branch: Project, serve
 
 def test_a_service_that_dies_is_no_success(branch: Project, server: str) -> None:
     add(branch, slow='op.execute("SELECT pg_sleep(3)")')
-    process = subprocess.Popen(
-        [".venv/bin/python", "-m", "migrator", "overlap", "--server", server],
-        cwd=branch.path,
-        env=environment({}),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start(branch, server, subprocess.PIPE)
 
     def service() -> list[psutil.Process]:
         # Without the command of a child that has just ended.
@@ -245,9 +252,6 @@ def test_a_service_that_dies_is_no_success(branch: Project, server: str) -> None
 
     assert process.returncode == 3
     assert "could not be served" in one_line(said)
-
-
-SLEEPING = "SELECT FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep' AND state = 'active'"
 
 
 def test_tables_of_any_form_are_served_or_named(branch: Project, server: str) -> None:
@@ -314,13 +318,7 @@ def test_it_cleans_up_when_it_is_ended_by_whoever_presses_ctrl_c_again_and_again
 ) -> None:
     before = databases(server)
     add(branch, column='op.add_column("users", sa.Column("nickname", sa.Text()))')
-    process = subprocess.Popen(
-        [".venv/bin/python", "-m", "migrator", "overlap", "--server", server],
-        cwd=branch.path,
-        env=environment({}),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = start(branch, server, subprocess.DEVNULL)
     until(lambda: databases(server) - before)
     assert worktrees(branch) == 2
 

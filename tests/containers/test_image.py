@@ -109,6 +109,17 @@ def test_a_change_of_code_installs_nothing(render: Render) -> None:
     assert [step for step in ran if "uv sync" in step or "/app/.venv" in step] == []
 
 
+def test_what_was_downloaded_once_is_not_downloaded_again(render: Render) -> None:
+    project = Project(render())
+    with built(project.path, "web"):
+        project.edit("pyproject.toml", "[project]\n", f"# {unique_name()}\n[project]\n")
+        log = docker("build", "--progress", "plain", str(project.path)).stderr
+
+    assert re.search(r"Installed \d+ packages", log)
+    # uv prepares what it has not kept, and the project itself, which is not downloaded.
+    assert re.findall(r"Prepared (\d+ package.*) in", log) == ["1 package"]
+
+
 def test_what_is_installed_is_what_the_lock_file_names(render: Render) -> None:
     project = render()
     # Not the newest one: only a lock file keeps it.

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 
 import pytest
@@ -35,14 +36,23 @@ async def port() -> AsyncIterator[int]:
         yield port
 
 
-class Impatient(BoundedHttpProtocol):
-    patience = 0.1
-
-
 @pytest.fixture
-async def impatient() -> AsyncIterator[int]:
-    async with listening(count, Impatient) as port:
-        yield port
+def out_of_patience(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Awaitable[None]]:
+    """Move the clock of the event loop past what a client is waited for, however fast it is."""
+
+    async def settled() -> None:
+        # What is under way happens: a connection is accepted in three rounds of the loop.
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    async def pass_by() -> None:
+        loop = asyncio.get_running_loop()
+        await settled()
+        moved = loop.time() + BoundedHttpProtocol.patience + 1 - time.monotonic()
+        monkeypatch.setattr(loop, "time", lambda: time.monotonic() + moved)
+        await settled()
+
+    return pass_by
 
 
 async def exchange(port: int, *parts: bytes) -> bytes:
@@ -99,20 +109,28 @@ async def test_what_is_not_http_is_answered_with_a_problem(port: int, request_: 
 
 
 @pytest.mark.parametrize("said", [b"", b"GET", START + b"x-header: y\r\n"])
-async def test_headers_that_do_not_come_are_not_waited_for(impatient: int, said: bytes) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", impatient)
+async def test_headers_that_do_not_come_are_not_waited_for(
+    port: int, out_of_patience: Callable[[], Awaitable[None]], said: bytes
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(said)
+    await out_of_patience()
     async with asyncio.timeout(10):
         assert await reader.read() == b""
     writer.close()
 
 
-async def test_a_body_that_was_answered_is_not_taken_for_ever(impatient: int) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", impatient)
+async def test_a_body_that_was_answered_is_not_taken_for_ever(
+    port: int, out_of_patience: Callable[[], Awaitable[None]]
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"POST /at-once HTTP/1.1\r\nhost: testserver\r\ncontent-length: 9999\r\n\r\n")
+    async with asyncio.timeout(10):
+        assert b" 200 OK" in await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"x")
+    await out_of_patience()
     with suppress(ConnectionError):
         async with asyncio.timeout(10):
-            assert b" 200 OK" in await reader.readuntil(b"\r\n\r\n")
             while not reader.at_eof():
                 writer.write(b"x")
                 await asyncio.sleep(0.01)
@@ -121,10 +139,12 @@ async def test_a_body_that_was_answered_is_not_taken_for_ever(impatient: int) ->
     writer.close()
 
 
-async def test_a_request_may_take_longer_than_its_headers(impatient: int) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", impatient)
+async def test_a_request_may_take_longer_than_its_headers(
+    port: int, out_of_patience: Callable[[], Awaitable[None]]
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(START + b"content-length: 2\r\n\r\nx")
-    await asyncio.sleep(3 * Impatient.patience)
+    await out_of_patience()
     writer.write(b"x")
 
     assert b" 200 OK" in await reader.readuntil(b"\r\n\r\n")
@@ -141,14 +161,16 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     await websocket.send_text(await websocket.receive_text())
 
 
-async def test_a_websocket_on_a_connection_that_was_used_may_be_silent() -> None:
-    async with listening(echo, Impatient) as port, asyncio.timeout(10):
+async def test_a_websocket_on_a_connection_that_was_used_may_be_silent(
+    out_of_patience: Callable[[], Awaitable[None]],
+) -> None:
+    async with listening(echo) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET / HTTP/1.1\r\nhost: testserver\r\n\r\n")
         assert b" 200 OK" in await reader.readuntil(b"\r\n\r\n")
         writer.write(UPGRADE)
         assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
-        await asyncio.sleep(3 * Impatient.patience)
+        await out_of_patience()
         writer.write(b"\x81\x81\0\0\0\0x")  # RFC 6455, section 5.2: a text of one letter
 
         assert await reader.readexactly(3) == b"\x81\x01x"

@@ -62,7 +62,7 @@ async def transactions_of_two_statements(session: ReadSessionDep) -> list[int]:
 async def application(empty_database_url: URL) -> AsyncIterator[FastAPI]:
     """A service with one session and one table, whose constraint is checked by the commit."""
     settings = Settings.model_validate(
-        {"DATABASE_URL": empty_database_url, "DATABASE_POOL_SIZE": 1, "DATABASE_POOL_TIMEOUT": 0.1}
+        {"DATABASE_URL": empty_database_url, "DATABASE_POOL_SIZE": 1, "DATABASE_POOL_TIMEOUT": 1}
     )
     application = create_application(router, settings)
     async with application.router.lifespan_context(application):

@@ -9,7 +9,7 @@ from pathlib import Path
 import copier
 import hypothesis
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.processes import git
 from tests.project import Project
@@ -88,6 +88,7 @@ def browser() -> Iterator[Browser]:
     so it is not kept for longer than a module."""
     chromium = shutil.which("chromium")
     assert chromium, "no Chromium: apt-get install chromium"
+    expect.set_options(timeout=60_000)  # milliseconds
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium)
         yield browser

@@ -80,7 +80,7 @@ def test_a_replica_that_starts_before_the_migration_becomes_ready_by_itself(
 
 def test_a_project_without_revisions_is_ready(bare_project: Project, database: str) -> None:
     with started(bare_project, database) as service:
-        assert service.ready() == 200
+        until(lambda: service.ready() == 200)
 
 
 @contextmanager
@@ -119,7 +119,7 @@ def test_a_database_that_hangs_is_noticed_in_time_and_so_is_its_return(
 
 def test_a_stop_is_announced_to_those_who_poll(project: Project, database: str) -> None:
     migrate(project, database)
-    with started(project, database, SHUTDOWN_DELAY="2") as service:
+    with started(project, database, SHUTDOWN_DELAY="300") as service:
         until(lambda: service.ready() == 200)
 
         service.process.send_signal(signal.SIGTERM)
@@ -128,6 +128,7 @@ def test_a_stop_is_announced_to_those_who_poll(project: Project, database: str) 
         until(lambda: service.ready() == 503)
         assert service.live() == 200
         assert status(f"{service.url}/api/v1/users") == 200
+        service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(DEADLINE) == -signal.SIGTERM
 
 

@@ -108,7 +108,8 @@ async def test_tables_made_from_the_models_need_no_revision(empty_database_url: 
 async def test_probes_at_once_share_one_connection(empty_database_url: URL) -> None:
     others = text(
         "SELECT count(*) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        "WHERE datname = current_database() AND pid <> pg_backend_pid() "
+        "AND backend_type = 'client backend'"
     )
     engine = create_async_engine(empty_database_url, poolclass=NullPool)
     async with served(application_with(empty_database_url)) as client, engine.connect() as mine:

@@ -144,7 +144,7 @@ def stack(folder: Path, *files: str, **variables: str) -> Iterator[Stack]:
     try:
         yield project
     finally:
-        project("down", "--volumes", "--remove-orphans", "--timeout", "5")
+        project("--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "5")
         label = f"label=com.docker.compose.project={name}"
         for image in docker("image", "ls", "--quiet", "--filter", label).stdout.split():
             docker("image", "rm", "--force", image)

@@ -86,6 +86,8 @@ def test_connections_that_the_server_ends_are_replaced(
     with load(service.url, control=LIVE) as requests:
         until(lambda: int(database.sql(USERS, service.database)) > 100, seconds=240)
         ended = int(database.sql(END, service.database))
+        # PgBouncer knows of each that ended when it has another in its place.
+        until(lambda: int(database.sql(CONNECTIONS, service.database)) == SERVER_CONNECTIONS)
         back = time.monotonic()
         until(lambda: int(database.sql(USERS, service.database)) > 300, seconds=240)
 
@@ -113,6 +115,7 @@ USERS = "SELECT count(*) FROM users"
 CONNECTIONS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND backend_type = 'client backend'
-    AND pid <> pg_backend_pid()
+    AND application_name <> 'psql'
 """
-END = CONNECTIONS.replace("count(*)", "count(pg_terminate_backend(pid))")
+# It waits until they have ended, for so many milliseconds.
+END = CONNECTIONS.replace("count(*)", "count(pg_terminate_backend(pid, 60000))")

@@ -6,6 +6,7 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.devdb.processes import Project
@@ -16,6 +17,20 @@ def kill(*pids: int) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):  # the supervisor's parent ends when it has forked
             os.kill(pid, signal.SIGKILL)
+    until(lambda: all(map(ended, pids)))
+
+
+def ended(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def begins(project: Project) -> bool:
+    """Whether the first server of the folder is being made, or was."""
+    folder = project.folder / ".devdb"
+    return (folder / "data.new").exists() or (folder / "data").exists()
 
 
 def test_the_second_user_goes_on_when_the_first_is_killed(project: Project) -> None:
@@ -41,7 +56,7 @@ def test_a_command_that_is_killed_while_the_server_starts_leaves_nothing(
     project: Project, sockets: Path
 ) -> None:
     user = project.popen("sleep", "600")
-    until((project.folder / ".devdb" / "data.new").exists)
+    until(lambda: begins(project))
     kill(user.pid)
     until(project.gone)
     assert list(sockets.iterdir()) == []
@@ -71,7 +86,7 @@ def test_a_server_left_by_everyone_is_taken_over(project: Project, sockets: Path
 @pytest.mark.slow
 def test_a_supervisor_killed_during_initdb_is_replaced(project: Project) -> None:
     user = project.popen("sleep", "600")
-    until((project.folder / ".devdb" / "data.new").exists)
+    until(lambda: begins(project))
     kill(*project.pids("supervisor.py"))
     kill(user.pid)
     assert project.sql("select 1") == "1"

@@ -47,7 +47,8 @@ def test_a_server_that_restarts_in_the_middle_is_one_line_and_the_next_run_conti
     history.sql("ALTER SYSTEM SET synchronous_commit = on")
     history.sql("SELECT pg_reload_conf()")
     history.add(TABLE)
-    history.add(f'{COLUMN}\nop.execute("SELECT pg_sleep(3)")')
+    history.add(COLUMN + '\nop.execute("SELECT pg_sleep(600) FROM slow")')  # noqa: S608
+    history.sql("CREATE TABLE slow AS SELECT 1")
     process = history.start()
     until(lambda: history.sql(SLEEPING))
 
@@ -59,6 +60,7 @@ def test_a_server_that_restarts_in_the_middle_is_one_line_and_the_next_run_conti
 
     until(lambda: serves(history))
     assert history.at() == ["0001"]
+    history.sql("DELETE FROM slow")
     history.upgrade()
     assert history.at() == ["0002"]
     assert history.sql("SELECT note FROM items") == []

@@ -155,7 +155,8 @@ def test_a_connection_that_is_lost_is_one_line_and_the_next_run_continues(
     history: History,
 ) -> None:
     history.add(TABLE)
-    history.add(f'{COLUMN}\nop.execute("SELECT pg_sleep(4)")')
+    history.add(COLUMN + '\nop.execute("SELECT pg_sleep(600) FROM slow")')  # noqa: S608
+    history.sql("CREATE TABLE slow AS SELECT 1")
     process = history.start()
     until(lambda: history.sql("SELECT 1 FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'"))
 
@@ -167,6 +168,7 @@ def test_a_connection_that_is_lost_is_one_line_and_the_next_run_continues(
     assert process.returncode == 1
     assert "Traceback" not in printed, printed
     assert history.at() == ["0001"]
+    history.sql("DELETE FROM slow")
     history.upgrade()
     assert history.at() == ["0002"]
 

@@ -11,7 +11,7 @@ from tests.processes import environment, free_port, until
 from tests.project import DEADLINE, Project, status
 
 # Longer than the proxy takes to notice.
-SHUTDOWN_DELAY = 2
+SHUTDOWN_DELAY = 3
 
 
 @dataclass(frozen=True)

@@ -229,7 +229,7 @@ def test_a_check_of_values_that_were_made_up_is_a_warning(branch: Project, serve
 
 
 def test_a_service_that_dies_is_no_success(branch: Project, server: str) -> None:
-    add(branch, slow='op.execute("SELECT pg_sleep(3)")')
+    add(branch, slow='op.execute("SELECT pg_sleep(600)")')
     process = start(branch, server, subprocess.PIPE)
 
     def service() -> list[psutil.Process]:

@@ -21,7 +21,7 @@ ROWS = 3000
 # A request may queue behind a statement of the migration for as long as that queues for its lock,
 # and then until the revision has committed. What two busy cores add is measured in the same run:
 # it is the longest wait of a request that touches no table.
-MARGIN = 0.25
+MARGIN = 0.5
 
 BY_NAME = {change.name: change for change in CHANGES}
 
@@ -35,24 +35,40 @@ def changing(server: str, tmp_path: Path) -> Iterator[ModelledHistory]:
 @pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.slug)
 def test_the_service_works_on_while_a_change_is_applied_and_reverted(
-    server: str, changing: ModelledHistory, change: Change
+    server: str, tmp_path: Path, change: Change
 ) -> None:
-    service = prepare(changing, change, ROWS)
-    before = changing.schema()
-    changing.models(change.after)
-    files = changing.generate(change.name)
-    assert_says_what_it_must(change, files)
-    assert_the_guard_agrees(changing, change, files)
+    # Who waits for a migration does so every time; for a machine that stands still, only once.
+    for attempt in ("first", "second"):
+        with database(server, tmp_path / attempt) as history:
+            outcome = assert_applied_and_reverted(server, history, change)
+        if not waited_too_long(outcome):
+            break
+    assert not waited_too_long(outcome), (outcome.slowest, outcome.printed)
 
-    outcome = upgrade_under_load(changing, service)
+
+def assert_applied_and_reverted(server: str, history: ModelledHistory, change: Change) -> Outcome:
+    service = prepare(history, change, ROWS)
+    before = history.schema()
+    history.models(change.after)
+    files = history.generate(change.name)
+    assert_says_what_it_must(change, files)
+    assert_the_guard_agrees(history, change, files)
+
+    outcome = upgrade_under_load(history, service)
 
     assert_nobody_was_harmed(change, outcome)
     if change.expect == "applied":
         assert outcome.code == 0, outcome.printed
-        assert changing.schema() == described(server, change.after)
-        assert_can_be_reverted(changing, change, len(files), before)
+        assert history.schema() == described(server, change.after)
+        assert_can_be_reverted(history, change, len(files), before)
     elif change.expect == "refused":
         assert outcome.code != 0, outcome.printed
+    return outcome
+
+
+def waited_too_long(outcome: Outcome) -> bool:
+    slowest = outcome.slowest
+    return slowest is not None and slowest.seconds > LOCK_TIMEOUT + outcome.noise + MARGIN
 
 
 def assert_says_what_it_must(change: Change, files: list[Path]) -> None:
@@ -76,10 +92,6 @@ def assert_nobody_was_harmed(change: Change, outcome: Outcome) -> None:
     assert "Traceback" not in outcome.printed, outcome.printed
     assert outcome.failed == [], outcome.printed
     assert len(outcome.stale_plans) <= change.changes_type, outcome.stale_plans
-    if slowest := outcome.slowest:
-        # Twice: the machine may let the migration wait, and not who measures the noise.
-        allowed = LOCK_TIMEOUT + outcome.noise + 2 * MARGIN
-        assert slowest.seconds < allowed, (slowest, outcome.printed)
 
 
 def assert_can_be_reverted(
@@ -112,7 +124,7 @@ def test_what_stock_alembic_writes_makes_the_service_wait(
 
     assert outcome.code == 0, outcome.printed
     assert outcome.slowest
-    assert outcome.slowest.seconds > LOCK_TIMEOUT + outcome.noise + MARGIN
+    assert outcome.slowest.seconds > LOCK_TIMEOUT + MARGIN
 
 
 @pytest.mark.slow

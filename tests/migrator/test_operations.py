@@ -23,9 +23,9 @@ def test_an_index_waits_for_writers_longer_than_the_lock_timeout(items: History)
     items.add(INDEX, 'drop_index_concurrently("ix_items_id", "items")')
 
     with items.transaction("INSERT INTO items VALUES (1001)"):
-        process = items.start(LOCK_TIMEOUT="0.1", STATEMENT_TIMEOUT="1")
+        process = items.start(LOCK_TIMEOUT="0.1", STATEMENT_TIMEOUT="2")
         until(lambda: items.sql(f"{VALID} AND NOT indisvalid"))
-        items.sql("SELECT pg_sleep(1.5)")
+        items.sql("SELECT pg_sleep(2.5)")
         assert process.poll() is None
         items.sql("INSERT INTO items VALUES (1002)")  # nobody else waits
     printed, _ = process.communicate(timeout=60)

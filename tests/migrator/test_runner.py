@@ -52,7 +52,7 @@ def test_replicas_that_start_at_once_apply_each_revision_once(history: History) 
 def test_who_waits_says_for_whom_and_not_for_ever(history: History) -> None:
     history.add('op.execute("SELECT pg_sleep(600)")')
     first = history.start()
-    until(lambda: history.sql("SELECT 1 FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'"))
+    until(lambda: history.sql(f"SELECT {SLEEP}"))
 
     code, printed = history.alembic(RUNNER_TIMEOUT="0.5")
 
@@ -125,6 +125,8 @@ def test_a_revision_that_fails_is_one_line_and_leaves_nothing(history: History) 
     assert history.sql("SELECT * FROM pg_locks WHERE locktype = 'advisory'") == []
 
 
+SLEEP = "FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'"
+END_THE_SLEEP = f"SELECT pg_terminate_backend(pid, 60000) {SLEEP}"
 KILLS = [
     signal.SIGKILL,
     pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
@@ -135,13 +137,14 @@ KILLS = [
 @pytest.mark.parametrize("kill", KILLS)
 def test_a_run_that_is_killed_is_continued_by_the_next(history: History, kill: int) -> None:
     history.add(TABLE)
-    history.add(COLUMN + '\nop.execute("SELECT pg_sleep(3) FROM slow")')  # noqa: S608
+    history.add(COLUMN + '\nop.execute("SELECT pg_sleep(600) FROM slow")')  # noqa: S608
     history.sql("CREATE TABLE slow AS SELECT 1")
     process = history.start()
-    until(lambda: history.sql("SELECT 1 FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'"))
+    until(lambda: history.sql(f"SELECT {SLEEP}"))
 
     process.send_signal(kill)
     process.communicate(timeout=60)
+    history.sql(END_THE_SLEEP)  # the server would go on with it, for who was killed
     assert history.at() == ["0001"]
     history.sql("DELETE FROM slow")
     history.upgrade()
@@ -158,11 +161,9 @@ def test_a_connection_that_is_lost_is_one_line_and_the_next_run_continues(
     history.add(COLUMN + '\nop.execute("SELECT pg_sleep(600) FROM slow")')  # noqa: S608
     history.sql("CREATE TABLE slow AS SELECT 1")
     process = history.start()
-    until(lambda: history.sql("SELECT 1 FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'"))
+    until(lambda: history.sql(f"SELECT {SLEEP}"))
 
-    history.sql(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'"
-    )
+    history.sql(END_THE_SLEEP)
     printed, _ = process.communicate(timeout=60)
 
     assert process.returncode == 1
@@ -234,7 +235,7 @@ def test_downgrades_run_under_the_same_lock(history: History) -> None:
 def test_commands_that_only_read_need_no_lock(history: History) -> None:
     history.add('op.execute("SELECT pg_sleep(600)")')
     first = history.start()
-    until(lambda: history.sql("SELECT 1 FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'"))
+    until(lambda: history.sql(f"SELECT {SLEEP}"))
 
     assert history.alembic("current", RUNNER_TIMEOUT="0")[0] == 0
     first.kill()

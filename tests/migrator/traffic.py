@@ -208,11 +208,13 @@ async def _send(
     warm: asyncio.Event,
     stop: asyncio.Event,
 ) -> None:
+    due = time.monotonic()
     for number in count(1):
         for kind, statement in statements.items():
             # The last row belongs to the slow client.
             row = number if kind == "insert" else number % (rows - 1) + 1
-            start, error = time.monotonic(), None
+            # One that measures the machine has begun when it was due.
+            start, error = due if table == CONTROL else time.monotonic(), None
             try:
                 async with engine.begin() as connection:
                     await connection.execute(statement(row))
@@ -220,6 +222,7 @@ async def _send(
                 error = str(failure).partition("\n[")[0]
             seconds = time.monotonic() - start
             requests.append(Request(table, kind, start, seconds, error))
+            due = time.monotonic() + PAUSE
             await asyncio.sleep(PAUSE)
         if number == WARM:
             warm.set()

@@ -298,11 +298,11 @@ def hold_lock(connection: Connection, key: int, work: str, timeout: float) -> It
     told = 0.0
     while not _scalar(connection, "SELECT pg_try_advisory_lock(:key)", key=key):
         holder = _scalar(connection, HOLDER, key=key)
-        if monotonic() > deadline:
-            raise MigrationError(f"Another {work} still runs after {timeout:g} s: {holder}")
         if monotonic() - told > 10:
             log.info("Waiting for another %s: %s", work, holder)
             told = monotonic()
+        if monotonic() > deadline:
+            raise MigrationError(f"Another {work} still runs after {timeout:g} s: {holder}")
         _sleep(random.uniform(0.2, 0.5))  # noqa: S311
     try:
         if not _scalar(connection, HOLDS, key=key):

@@ -76,7 +76,7 @@ class Service:
 
     def backfill(self, *arguments: str, **variables: str) -> Answer:
         process = self.start(*arguments, stderr=subprocess.PIPE, **variables)
-        printed, errors = process.communicate(timeout=120)
+        printed, errors = process.communicate(timeout=300)
         assert "Traceback" not in errors, errors
         return Answer(process.returncode, printed, errors)
 

@@ -8,7 +8,7 @@ from migrator.backfill.walk import lock_key
 from tests.migrator.backfill.service import FILL, Service
 from tests.processes import until
 
-QUICK = ("--pause", "0")
+QUICK = ("--pause", "0", "--batch-time", "60")
 
 
 def test_every_row_that_needs_it_is_changed_once(service: Service) -> None:
@@ -121,7 +121,7 @@ def test_a_second_process_says_who_does_it(service: Service) -> None:
 
 @pytest.mark.slow
 def test_two_processes_at_once_change_each_row_once(service: Service) -> None:
-    service.items(20_000)
+    service.items(5_000)
     service.write()
 
     processes = [service.start("fill", "--batch-size", "500", *QUICK) for _ in range(2)]
@@ -234,7 +234,7 @@ def test_a_server_that_is_not_there_is_one_line(service: Service) -> None:
 
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(service: Service) -> None:
-    service.items(20_000)
+    service.items(5_000)
     service.sql("UPDATE items SET name = 'own' WHERE id > 4000")
     service.sql("ANALYZE items")
     before = service.sql("SELECT * FROM items ORDER BY id")

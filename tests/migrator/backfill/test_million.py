@@ -71,7 +71,7 @@ def test_a_million_rows_under_load_survive_kill_9_twice_and_are_each_touched_onc
     service.items(ROWS)
     service.write()
     # By rows that are done, not by the clock; another two at each run.
-    moments = [least + os.urandom(1)[0] % 30 for least in (10, 50)]
+    moments = [least + os.urandom(1)[0] % 20 for least in (10, 50)]
     options = ("fill", "--pause", "0", "--format", "json")
 
     with writers(service.history.url):

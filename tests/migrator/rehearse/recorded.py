@@ -15,8 +15,9 @@ from tests.migrator.history import ENV, History
 from tests.migrator.traffic import WAITING
 from tests.processes import until
 
-LOCK_TIMEOUT = 0.3
-SLOW = 0.6
+# Longer than a busy machine stands still.
+LOCK_TIMEOUT = 1.5
+SLOW = 2
 READS = {"read": "SELECT * FROM {} WHERE id = %(id)s", "page": "SELECT * FROM {} LIMIT 20"}
 WRITES = {
     "insert": "INSERT INTO {} (name, amount) VALUES ('new', %(id)s)",

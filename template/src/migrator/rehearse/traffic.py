@@ -487,7 +487,7 @@ async def _work(
     turns = cycle(jobs)
     due = time.monotonic()
     while not stop.is_set():
-        await _send(engine, next(turns), recorder)
+        await _send(engine, next(turns), recorder, due=due)
         due = max(due + pause, time.monotonic())
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), due - time.monotonic())
@@ -496,13 +496,21 @@ async def _work(
 
 
 async def _send(
-    engine: AsyncEngine, job: Job | Control, recorder: Recorder, *, last: bool = False
+    engine: AsyncEngine,
+    job: Job | Control,
+    recorder: Recorder,
+    *,
+    due: float | None = None,
+    last: bool = False,
 ) -> None:
     request = job.next(last=last)
     if request is None:
         return
     kind, statement = request
     started, error = time.monotonic(), ""
+    if due is not None and isinstance(job, Control):
+        # Where it comes late, this process has waited for the machine.
+        started = due
     try:
         async with engine.begin() as connection:
             await connection.exec_driver_sql(statement.sql, statement.parameters)

@@ -52,7 +52,7 @@ def test_replicas_that_start_at_once_apply_each_revision_once(history: History) 
 def test_who_waits_says_for_whom_and_not_for_ever(history: History) -> None:
     history.add('op.execute("SELECT pg_sleep(600)")')
     first = history.start()
-    until(lambda: history.sql(f"SELECT {SLEEP}"))
+    until(lambda: history.sql(f"SELECT 1 {SLEEP}"))
 
     code, printed = history.alembic(RUNNER_TIMEOUT="0.5")
 
@@ -140,7 +140,7 @@ def test_a_run_that_is_killed_is_continued_by_the_next(history: History, kill: i
     history.add(COLUMN + '\nop.execute("SELECT pg_sleep(600) FROM slow")')  # noqa: S608
     history.sql("CREATE TABLE slow AS SELECT 1")
     process = history.start()
-    until(lambda: history.sql(f"SELECT {SLEEP}"))
+    until(lambda: history.sql(f"SELECT 1 {SLEEP}"))
 
     process.send_signal(kill)
     process.communicate(timeout=60)
@@ -161,7 +161,7 @@ def test_a_connection_that_is_lost_is_one_line_and_the_next_run_continues(
     history.add(COLUMN + '\nop.execute("SELECT pg_sleep(600) FROM slow")')  # noqa: S608
     history.sql("CREATE TABLE slow AS SELECT 1")
     process = history.start()
-    until(lambda: history.sql(f"SELECT {SLEEP}"))
+    until(lambda: history.sql(f"SELECT 1 {SLEEP}"))
 
     history.sql(END_THE_SLEEP)
     printed, _ = process.communicate(timeout=60)
@@ -235,7 +235,7 @@ def test_downgrades_run_under_the_same_lock(history: History) -> None:
 def test_commands_that_only_read_need_no_lock(history: History) -> None:
     history.add('op.execute("SELECT pg_sleep(600)")')
     first = history.start()
-    until(lambda: history.sql(f"SELECT {SLEEP}"))
+    until(lambda: history.sql(f"SELECT 1 {SLEEP}"))
 
     assert history.alembic("current", RUNNER_TIMEOUT="0")[0] == 0
     first.kill()

@@ -234,7 +234,7 @@ def test_a_server_that_is_not_there_is_one_line(service: Service) -> None:
 
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(service: Service) -> None:
-    service.items(5_000)
+    service.items(20_000)
     service.sql("UPDATE items SET name = 'own' WHERE id > 4000")
     service.sql("ANALYZE items")
     before = service.sql("SELECT * FROM items ORDER BY id")

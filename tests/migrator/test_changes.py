@@ -39,7 +39,9 @@ def test_the_service_works_on_while_a_change_is_applied_and_reverted(
 ) -> None:
     # Who waits for a migration does so every time; for a machine that stands still, only once.
     for attempt in ("first", "second"):
-        with database(server, tmp_path / attempt) as history:
+        folder = tmp_path / attempt
+        folder.mkdir()
+        with database(server, folder) as history:
             outcome = assert_applied_and_reverted(server, history, change)
         if not waited_too_long(outcome):
             break

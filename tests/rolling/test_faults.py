@@ -24,11 +24,12 @@ from tests.test_probes import hung
 pytestmark = pytest.mark.slow
 
 LIVE, USERS, POSTS = "/health/live", "/api/v1/users", "/api/v1/posts"
-# How long a request may wait for a connection of the pool, for a new one, and for a statement.
+# How long a request may wait for a connection of the pool, for a new one, and for a statement: the
+# longest, or nobody waits in vain for a connection that a statement holds.
 TIMEOUTS = {
-    "DATABASE_POOL_TIMEOUT": "2",
+    "DATABASE_POOL_TIMEOUT": "1",
     "DATABASE_CONNECT_TIMEOUT": "1",
-    "DATABASE_STATEMENT_TIMEOUT": "1",
+    "DATABASE_STATEMENT_TIMEOUT": "3",
 }
 IN_TIME = sum(map(float, TIMEOUTS.values())) + BOUND
 

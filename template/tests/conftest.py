@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, c
 import app.models  # noqa: F401  fills Base.metadata
 import devdb
 from app.api.router import router
+from app.core import readiness
 from app.core.application import create_application
 from app.core.config import Environment, Settings
 from app.core.db.base import Base
@@ -51,6 +52,14 @@ def _settings_of_nobody() -> Iterator[None]:
         environment.setitem(Settings.model_config, "env_file", None)
         for name in Settings.model_fields:
             environment.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _time_to_be_ready() -> Iterator[None]:
+    """A machine that stands still for two seconds says nothing about the database."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(readiness, "TIMEOUT", 30)
         yield
 
 

@@ -1,4 +1,6 @@
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -7,6 +9,7 @@ from sqlalchemy import URL, NullPool, inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from starlette.types import Message
 
+from app.core import readiness
 from app.core.application import create_application
 from app.core.config import Environment, Settings
 from app.core.db.base import Base
@@ -78,6 +81,58 @@ async def test_a_database_under_migrations_refuses_to_be_made_anew(
 
     with pytest.raises(StartupError, match="migrations"):
         await start(settings_for(empty_database_url), True)
+
+
+@asynccontextmanager
+async def silent_after(answers: int, url: URL) -> AsyncIterator[URL]:
+    """What stands before a server, and passes on only so many of its answers, the login's first."""
+    handlers: list[asyncio.Task[Any] | None] = []
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handlers.append(asyncio.current_task())
+        told, asked = await connect(url)
+        async with asyncio.TaskGroup() as both:
+            both.create_task(copy(reader, asked))
+            both.create_task(copy(told, writer, answers))
+        for end in (writer, asked):
+            end.close()
+
+    async with await asyncio.start_server(pass_on, "127.0.0.1", 0) as relay:
+        yield url.set(host="127.0.0.1", port=relay.sockets[0].getsockname()[1], query={})
+        await asyncio.gather(*filter(None, handlers))
+
+
+async def connect(url: URL) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host, port = str(url.query.get("host") or url.host), url.port or 5432
+    if host.startswith("/"):
+        return await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
+    return await asyncio.open_connection(host, port)
+
+
+async def copy(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answers: int | None = None
+) -> None:
+    with suppress(ConnectionError):
+        while answers != 0 and (data := await reader.read(65536)):
+            if answers and data[-6:-1] == b"Z\0\0\0\5":  # the server is ready for another query
+                answers -= 1
+            writer.write(data)
+        if answers != 0:
+            writer.write_eof()
+
+
+@pytest.mark.parametrize("answers", range(1, 7))
+async def test_a_server_that_falls_silent_does_not_end_the_start(
+    empty_database_url: URL,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    answers: int,
+) -> None:
+    monkeypatch.setattr(readiness, "TIMEOUT", 0.2)
+    async with silent_after(answers, empty_database_url) as silent:
+        await start(settings_for(silent))
+
+    assert "Not ready: Cannot connect" in caplog.text
 
 
 @pytest.mark.parametrize(

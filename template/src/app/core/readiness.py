@@ -61,7 +61,7 @@ class Readiness:
             async with connect(self._engine):
                 pass
         except ConnectError as error:
-            if not isinstance(error.__cause__, DatabaseUnavailableError):
+            if not isinstance(error.__cause__, (DatabaseUnavailableError, OSError)):
                 raise
             log.warning("Not ready: %s", error)
 

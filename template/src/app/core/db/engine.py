@@ -100,9 +100,11 @@ async def connect(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     connection = engine.connect()
     try:
         await connection.start()
-    except (DatabaseUnavailableError, DBAPIError) as error:
+    # The first connection of an engine is asked for its settings where no event tells of errors.
+    except (DatabaseUnavailableError, DBAPIError, OSError) as error:
         reason = error.orig if isinstance(error, DBAPIError) else error
-        raise ConnectError(f"Cannot connect to {engine.url!r}: {reason}") from error
+        told = str(reason) or "it does not answer"
+        raise ConnectError(f"Cannot connect to {engine.url!r}: {told}") from error
     try:
         yield connection
     finally:

@@ -11,10 +11,9 @@ import pytest
 
 import devdb
 from tests.migrator.history import History
-from tests.migrator.test_runner import COLUMN, TABLE
+from tests.migrator.test_runner import COLUMN, SLEEPING, TABLE, add_slow
 from tests.processes import run, until
 
-SLEEPING = "SELECT pid FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'"
 RUNNERS = "SELECT pid FROM pg_stat_activity WHERE application_name ~ '^migrate'"
 
 
@@ -47,8 +46,7 @@ def test_a_server_that_restarts_in_the_middle_is_one_line_and_the_next_run_conti
     history.sql("ALTER SYSTEM SET synchronous_commit = on")
     history.sql("SELECT pg_reload_conf()")
     history.add(TABLE)
-    history.add(COLUMN + '\nop.execute("SELECT pg_sleep(600) FROM slow")')  # noqa: S608
-    history.sql("CREATE TABLE slow AS SELECT 1")
+    add_slow(history)
     process = history.start()
     until(lambda: history.sql(SLEEPING))
 

@@ -12,6 +12,14 @@ from tests.processes import until
 
 TABLE = 'op.execute("CREATE TABLE items (id int PRIMARY KEY, name text)")'
 COLUMN = 'op.execute("ALTER TABLE items ADD COLUMN note text")'
+SLEEPING = "SELECT pid FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'"
+END_THE_SLEEP = SLEEPING.replace("pid", "pg_terminate_backend(pid, 60000)")
+
+
+def add_slow(history: History) -> None:
+    """Add a revision that sleeps after its change, while there is a row in the table `slow`."""
+    history.add(COLUMN + '\nop.execute("SELECT pg_sleep(600) FROM slow")')  # noqa: S608
+    history.sql("CREATE TABLE slow AS SELECT 1")
 
 
 def read_until(output: IO[str] | None, pattern: str) -> str:
@@ -52,7 +60,7 @@ def test_replicas_that_start_at_once_apply_each_revision_once(history: History) 
 def test_who_waits_says_for_whom_and_not_for_ever(history: History) -> None:
     history.add('op.execute("SELECT pg_sleep(600)")')
     first = history.start()
-    until(lambda: history.sql(f"SELECT 1 {SLEEP}"))
+    until(lambda: history.sql(SLEEPING))
 
     code, printed = history.alembic(RUNNER_TIMEOUT="0.5")
 
@@ -125,8 +133,6 @@ def test_a_revision_that_fails_is_one_line_and_leaves_nothing(history: History) 
     assert history.sql("SELECT * FROM pg_locks WHERE locktype = 'advisory'") == []
 
 
-SLEEP = "FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'"
-END_THE_SLEEP = f"SELECT pg_terminate_backend(pid, 60000) {SLEEP}"
 KILLS = [
     signal.SIGKILL,
     pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
@@ -137,10 +143,9 @@ KILLS = [
 @pytest.mark.parametrize("kill", KILLS)
 def test_a_run_that_is_killed_is_continued_by_the_next(history: History, kill: int) -> None:
     history.add(TABLE)
-    history.add(COLUMN + '\nop.execute("SELECT pg_sleep(600) FROM slow")')  # noqa: S608
-    history.sql("CREATE TABLE slow AS SELECT 1")
+    add_slow(history)
     process = history.start()
-    until(lambda: history.sql(f"SELECT 1 {SLEEP}"))
+    until(lambda: history.sql(SLEEPING))
 
     process.send_signal(kill)
     process.communicate(timeout=60)
@@ -158,10 +163,9 @@ def test_a_connection_that_is_lost_is_one_line_and_the_next_run_continues(
     history: History,
 ) -> None:
     history.add(TABLE)
-    history.add(COLUMN + '\nop.execute("SELECT pg_sleep(600) FROM slow")')  # noqa: S608
-    history.sql("CREATE TABLE slow AS SELECT 1")
+    add_slow(history)
     process = history.start()
-    until(lambda: history.sql(f"SELECT 1 {SLEEP}"))
+    until(lambda: history.sql(SLEEPING))
 
     history.sql(END_THE_SLEEP)
     printed, _ = process.communicate(timeout=60)
@@ -235,7 +239,7 @@ def test_downgrades_run_under_the_same_lock(history: History) -> None:
 def test_commands_that_only_read_need_no_lock(history: History) -> None:
     history.add('op.execute("SELECT pg_sleep(600)")')
     first = history.start()
-    until(lambda: history.sql(f"SELECT 1 {SLEEP}"))
+    until(lambda: history.sql(SLEEPING))
 
     assert history.alembic("current", RUNNER_TIMEOUT="0")[0] == 0
     first.kill()

@@ -9,7 +9,7 @@ from sqlalchemy import URL, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from migrator.project.configuration import Configuration, ProjectError
-from migrator.scratch import parse_url, scratch_server
+from migrator.scratch import parse_url, scratch_server, told
 
 
 def configuration(scratch_server: str = "") -> Configuration:
@@ -136,3 +136,8 @@ def test_a_server_that_is_not_there_is_said_of_what_was_asked_of_it_first() -> N
         scratch.create()
 
     assert "secret" not in str(reason.value)
+
+
+def test_what_says_nothing_is_told_by_its_name() -> None:
+    assert told(TimeoutError()) == "TimeoutError"
+    assert told(OSError("gone\nfor ever")) == "gone"

@@ -82,10 +82,15 @@ class Server:
             async with engine.connect() as connection:
                 await connection.execute(text(statement))
         except (OSError, DBAPIError) as error:
-            reason = str(error.orig if isinstance(error, DBAPIError) else error).splitlines()[0]
-            raise ProjectError(f"{statement} on {self.url!r}: {reason}") from error
+            raise ProjectError(f"{statement} on {self.url!r}: {told(error)}") from error
         finally:
             await engine.dispose()
+
+
+def told(error: OSError | DBAPIError) -> str:
+    """The first line of what went wrong; its name where it says nothing, as a timeout does."""
+    reason = error.orig if isinstance(error, DBAPIError) else error
+    return str(reason).partition("\n")[0] or type(reason).__name__
 
 
 @contextmanager

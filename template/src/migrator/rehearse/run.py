@@ -32,7 +32,7 @@ from migrator.rehearse.state import State, read_state
 from migrator.rehearse.trace import Failure, Run, trace, watch
 from migrator.rehearse.traffic import Load, TrafficError, traffic
 from migrator.report import Finding, severe
-from migrator.scratch import Database, Server
+from migrator.scratch import Database, Server, told
 
 T = TypeVar("T")
 Columns = Mapping[str, Mapping[str, Sequence[str]]]
@@ -199,7 +199,7 @@ async def _seed(connection: AsyncConnection, seed: Path, script: str) -> None:
         await raw.driver_connection.execute(script)  # type: ignore[union-attr]
     # asyncpg's errors have no class in common with SQLAlchemy's.
     except Exception as error:
-        raise ProjectError(f"{seed}: {str(error).splitlines()[0]}") from error
+        raise ProjectError(f"{seed}: {str(error).partition(chr(10))[0]}") from error
 
 
 def _restore(database: Database, dump: Path) -> None:
@@ -405,7 +405,6 @@ async def _on(database: Database, work: Callable[[AsyncConnection], Awaitable[T]
         async with engine.begin() as connection:
             return await work(connection)
     except (OSError, DBAPIError) as error:
-        reason = error.orig if isinstance(error, DBAPIError) else error
-        raise ProjectError(f"{database.name}: {str(reason).splitlines()[0]}") from error
+        raise ProjectError(f"{database.name}: {told(error)}") from error
     finally:
         await engine.dispose()

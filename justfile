@@ -33,3 +33,7 @@ lint:
 format:
     uv run ruff check --fix
     uv run ruff format
+
+# Build the library's wheel into template/vendor, for the last commit of a piece of work
+wheel:
+    uv run python -m packages.vendored_wheel

@@ -5,10 +5,10 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-import devdb
 from benchmarks.harness import alembic, here, new_database, ratio, rounds, table
-from tests.migrator.changes import AMOUNT, NAME, column, model
-from tests.migrator.modelled import ModelledHistory
+from packages.slipway.tests.changes import AMOUNT, NAME, column, model
+from packages.slipway.tests.modelled import ModelledHistory
+from slipway import devdb
 
 TABLES, FEW_TABLES = 200, 20
 SAME, CHANGED = "nothing changed", "one table got an indexed column"

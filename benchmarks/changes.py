@@ -6,10 +6,9 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import devdb
 from benchmarks.harness import here, rounds, table
-from tests.migrator.changes import CHANGES, Change
-from tests.migrator.rehearsal import (
+from packages.slipway.tests.changes import CHANGES, Change
+from packages.slipway.tests.rehearsal import (
     LOCK_TIMEOUT,
     SLOW,
     Outcome,
@@ -17,6 +16,7 @@ from tests.migrator.rehearsal import (
     prepare,
     upgrade_under_load,
 )
+from slipway import devdb
 
 ROWS = 3000
 STOCK, OURS = "stock", "ours"

@@ -8,9 +8,9 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-import devdb
 from benchmarks.harness import ROOT, first_answer, machine, ratio, rendered, rounds, seconds, table
-from tests.processes import run
+from packages.slipway.tests.processes import run
+from slipway import devdb
 from tests.project import Project
 
 PEER, OURS = "FastAPI + SQLAlchemy async, by hand, tuned", "**the generated service**"

@@ -13,8 +13,8 @@ from tempfile import NamedTemporaryFile, TemporaryDirectory
 from uuid import uuid4
 
 from benchmarks.harness import machine, ratio, rendered, rounds, table
+from packages.slipway.tests.processes import run, until
 from tests.containers.engine import Postgres, built, docker, postgres, unique_name
-from tests.processes import run, until
 from tests.project import Project, status
 
 BASE = "python:3.14-slim"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import median
 
-import devdb
 from benchmarks.harness import machine, ratio, rendered, rounds, seconds, table
+from slipway import devdb
 from tests.project import Project
 
 FEW = 2

@@ -6,7 +6,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from benchmarks.harness import ROOT, first_answer, here, ratio, rounds, seconds, table
-from tests.processes import run
+from packages.slipway.tests.processes import run
 from tests.project import Project
 from tests.test_docs import README, URL, section, shown
 

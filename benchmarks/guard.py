@@ -11,15 +11,15 @@ from benchmarks.harness import (
     Revision,
     difference,
     here,
-    migrator,
     ratio,
     rounds,
     seconds,
+    slipway,
     table,
     write_revisions,
 )
-from tests.migrator.history import CONFIGURATION
-from tests.processes import run
+from packages.slipway.tests.history import CONFIGURATION
+from packages.slipway.tests.processes import run
 
 SIZES = (1, 100, 1000)
 ALEMBIC = "`import alembic.command`"
@@ -28,7 +28,7 @@ GUARD = ("guard", "--format", "json")
 INTRODUCTION = """\
 ## Guard
 
-`python -m migrator guard` as a process of its own, over histories whose revisions each create a \
+`slipway guard` as a process of its own, over histories whose revisions each create a \
 table with an index, add a column to the table before and drop another; no database is involved. \
 Medians of {rounds} interleaved rounds."""
 
@@ -52,16 +52,16 @@ def measure(quick: bool) -> str:
         most = sizes[-1]
         newest = str(projects[most] / f"migrations/versions/{most:04}.py")
         guarded = {
-            f"all of {size:,} revisions": partial(migrator, project, *GUARD, "--all")
+            f"all of {size:,} revisions": partial(slipway, project, *GUARD, "--all")
             for size, project in projects.items()
         }
         first, *_, last = guarded
         guarded[f"the newest of {most:,} revisions"] = partial(
-            migrator, projects[most], *GUARD, newest
+            slipway, projects[most], *GUARD, newest
         )
         if shutil.which("squawk", path=str(Path(sys.executable).parent)):
             squawk = (*GUARD, "--all", "--squawk")
-            guarded[f"{first}, with squawk"] = partial(migrator, projects[1], *squawk)
+            guarded[f"{first}, with squawk"] = partial(slipway, projects[1], *squawk)
         found = rounds({ALEMBIC: partial(_import, projects[1]), **guarded}, count)
     rows = [
         [name, f"{median(times):.2f}", f"{ratio(times, found[ALEMBIC]):.1f}"]

@@ -19,8 +19,8 @@ from typing import TypeVar
 
 import psycopg
 
-from tests.migrator.history import History
-from tests.processes import run
+from packages.slipway.tests.history import History
+from packages.slipway.tests.processes import run
 from tests.project import Project
 
 ROOT = Path(__file__).parents[1]
@@ -141,9 +141,9 @@ def alembic(history: History, *command: str) -> float:
     return time.perf_counter() - began
 
 
-def migrator(project: Path, *arguments: str) -> float:
-    """The seconds that `python -m migrator` takes as a process of its own."""
-    command = (sys.executable, "-m", "migrator", *arguments)
+def slipway(project: Path, *arguments: str) -> float:
+    """The seconds that `slipway` takes as a process of its own."""
+    command = (sys.executable, "-m", "slipway", *arguments)
     variables = {"PYTHONPATH": str(ROOT / "template/src")}
     began = time.perf_counter()
     done = run(*command, cwd=project, check=False, variables=variables)

@@ -5,17 +5,17 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-import devdb
 from benchmarks.harness import (
     Revision,
     here,
-    migrator,
     ratio,
     rounds,
+    slipway,
     table,
     write_revisions,
 )
-from tests.migrator.history import CONFIGURATION, ENV
+from packages.slipway.tests.history import CONFIGURATION, ENV
+from slipway import devdb
 
 TABLES, ROWS = (1, 10, 100), (1_000, 10_000, 100_000)
 FEW_TABLES, FEW_ROWS = 1, 1_000
@@ -23,7 +23,7 @@ FEW_TABLES, FEW_ROWS = 1, 1_000
 INTRODUCTION = """\
 ## Rehearsal
 
-`python -m migrator rehearse` of one revision that adds a column with an index to one table, in a \
+`slipway rehearse` of one revision that adds a column with an index to one table, in a \
 project of so many tables with so many rows in each; the whole command, as a process of its own, \
 on a server that runs. Seconds are medians of {rounds} interleaved rounds."""
 
@@ -61,7 +61,7 @@ def measure(quick: bool) -> str:
         projects = {tables: _project(Path(folder), tables) for tables, _ in sizes}
         found = rounds(
             {
-                (tables, rows): partial(migrator, projects[tables], *_rehearsal(server, rows))
+                (tables, rows): partial(slipway, projects[tables], *_rehearsal(server, rows))
                 for tables, rows in sizes
             },
             count,

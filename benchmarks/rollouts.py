@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import devdb
 from benchmarks.changes import failed
 from benchmarks.harness import machine, rendered, table
-from tests.migrator.modelled import configure_stock
+from packages.slipway.tests.modelled import configure_stock
+from slipway import devdb
 from tests.project import Project
 from tests.rolling.load import CLIENTS, PAUSE
 from tests.rolling.outcome import Outcome

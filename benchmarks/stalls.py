@@ -10,13 +10,13 @@ from tempfile import TemporaryDirectory
 
 import sqlalchemy as sa
 
-import devdb
 from benchmarks.harness import here, new_database, ratio, rounds, table
-from tests.migrator.changes import CHANGES, Change
-from tests.migrator.modelled import ModelledHistory
-from tests.migrator.rehearsal import Outcome
-from tests.migrator.rows import seed
-from tests.migrator.traffic import Service, traffic
+from packages.slipway.tests.changes import CHANGES, Change
+from packages.slipway.tests.modelled import ModelledHistory
+from packages.slipway.tests.rehearsal import Outcome
+from packages.slipway.tests.rows import seed
+from packages.slipway.tests.traffic import Service, traffic
+from slipway import devdb
 
 ROWS, FEW_ROWS = 1_000_000, 3_000
 NAMES = [

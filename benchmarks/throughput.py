@@ -11,9 +11,9 @@ from uuid import uuid4
 
 import psycopg
 
-import devdb
 from benchmarks.harness import ROOT, machine, ratio, rendered, rounds, table
-from tests.processes import run
+from packages.slipway.tests.processes import run
+from slipway import devdb
 
 SERVER_CORE, OTHER_CORE = 0, 1
 WITH = ("--with=sqlmodel", "--with=psycopg[binary]")

@@ -7,7 +7,6 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-import devdb
 from benchmarks.harness import (
     Revision,
     alembic,
@@ -19,7 +18,8 @@ from benchmarks.harness import (
     table,
     write_revisions,
 )
-from tests.migrator.modelled import ModelledHistory
+from packages.slipway.tests.modelled import ModelledHistory
+from slipway import devdb
 
 SIZES = (1, 100, 1000)
 STOCK, EACH, OURS = (

@@ -11,7 +11,8 @@ import hypothesis
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.processes import git
+from packages.slipway.tests.processes import git
+from packages.vendored_wheel import build
 from tests.project import Project
 
 ROOT = Path(__file__).parents[1]
@@ -28,13 +29,16 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The template as a plain folder: quicker to render than a repository."""
+    """The template as a plain folder (faster to render than a repository), with a fresh wheel."""
     folder = tmp_path_factory.mktemp("template")
     files = git("ls-files", "--cached", "--others", "--exclude-standard", "-z", cwd=ROOT)
     for name in files.split("\0"):
         if (ROOT / name).is_file() and name.startswith(("copier.yml", "template/")):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
+    for stale in (folder / "template/vendor").iterdir():
+        stale.unlink()
+    build(folder / "template/vendor")
     return folder
 
 

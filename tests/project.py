@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import re
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import httpx2
 
-from tests.processes import environment, free_port, git, run, until
+from packages.slipway.tests.processes import environment, free_port, git, run, until
 
 DEADLINE = 60
 
@@ -120,13 +119,3 @@ def status(url: str) -> int | None:
         return httpx2.get(url, timeout=5).status_code
     except httpx2.TransportError:
         return None
-
-
-def one_line(text: str) -> str:
-    """What a command says on stderr, without what `uv` and `just` add about themselves."""
-    noise = re.compile(
-        r"^(uv run |error: recipe |warning: |\s*(Building|Built|Using|Creating|Install|Uninstall))"
-    )
-    lines = [line for line in text.splitlines() if line.strip() and not noise.match(line)]
-    assert len(lines) == 1, text
-    return lines[0]

@@ -6,8 +6,8 @@ import pytest
 
 from benchmarks.__main__ import PAGES
 from benchmarks.harness import write_section
+from packages.slipway.tests.processes import run
 from tests.conftest import ROOT
-from tests.processes import run
 
 FOLDER = ROOT / "benchmarks"
 NEED_DOCKER = {"containers"}

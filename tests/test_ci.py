@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-import devdb
+from packages.slipway.tests.processes import git, run
+from slipway import devdb
 from tests.conftest import Render
-from tests.processes import git, run
 from tests.project import Project
 
 pytestmark = pytest.mark.slow
@@ -61,7 +61,7 @@ def test_ci_refuses_a_migration_that_blocks(
 ) -> None:
     project = render(ci=commands.__name__)
     merged(project)
-    [guard] = [command for command in commands(project) if "migrator guard" in command]
+    [guard] = [command for command in commands(project) if "slipway guard" in command]
     versions = project / "src/migrations/versions"
     (versions / "slow.py").write_text(
         '"""index titles"""\n\nfrom alembic import op\n\n'
@@ -104,7 +104,7 @@ def test_ci_refuses_a_migration_that_breaks_the_running_version(
 ) -> None:
     project = render(ci=commands.__name__)
     merged(project)
-    [overlap] = [command for command in commands(project) if "migrator overlap" in command]
+    [overlap] = [command for command in commands(project) if "slipway overlap" in command]
     (project / "src/migrations/versions/renamed.py").write_text(
         '"""rename"""\n\nfrom alembic import op\n\n'
         'revision = "4e4a"\ndown_revision = "000000000001"\n\n\n'

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from packages.slipway.tests.processes import run
 from tests.conftest import ROOT
-from tests.processes import run
 from tests.project import Project, status
 from tests.test_recipes import recipes
 
@@ -193,7 +193,7 @@ def test_the_configuration_of_the_guard_that_is_shown_is_accepted(project: Proje
     text = (project.path / "docs/migrations.md").read_text(encoding="utf-8")
     [configuration] = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     before = (project.path / "pyproject.toml").read_text(encoding="utf-8")
-    project.write("pyproject.toml", before.partition("[tool.migrator]")[0] + configuration)
+    project.write("pyproject.toml", before.partition("[tool.slipway]")[0] + configuration)
 
     done = project.just("migrate-guard", "--all", check=False)
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from migrator.runner import LOCK_KEY
+from packages.slipway.tests.processes import one_line, run, until
+from slipway.runner.run import LOCK_KEY
 from tests.conftest import Render
-from tests.processes import run, until
-from tests.project import Project, one_line, status
+from tests.project import Project, status
 
 TEAM = """
 from sqlalchemy.orm import Mapped, mapped_column

@@ -14,8 +14,8 @@ import yaml
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from packages.slipway.tests.processes import run
 from tests.conftest import Render
-from tests.processes import run
 
 LONGEST_FOLDER_NAME = 255  # bytes, on every usual file system
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")

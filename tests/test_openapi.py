@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.processes import run
+from packages.slipway.tests.processes import run
 from tests.project import Project
 
 pytestmark = pytest.mark.slow

@@ -13,8 +13,8 @@ import psutil
 import psycopg
 import pytest
 
-import devdb
-from tests.processes import environment, free_port, until
+from packages.slipway.tests.processes import environment, free_port, until
+from slipway import devdb
 from tests.project import DEADLINE, Project, status
 
 pytestmark = pytest.mark.slow

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from migrator.guard.record import record
-from migrator.guard.statements import parse
+from slipway.guard.record import record
+from slipway.guard.sql.statements import parse
 from tests.conftest import ROOT
 from tests.project import Project
 

@@ -18,8 +18,8 @@ import copier
 import pytest
 import yaml
 
+from packages.slipway.tests.processes import run
 from tests.conftest import Render
-from tests.processes import run
 
 # ---- Which file depends on which answer; every other file is in every project.
 

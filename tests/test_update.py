@@ -17,8 +17,8 @@ from typing import Any
 import copier
 import pytest
 
+from packages.slipway.tests.processes import git, run
 from tests.conftest import ROOT
-from tests.processes import git, run
 from tests.test_render import CI, EXAMPLE, MIGRATION, commands
 
 # ---- The three classes of file; what is in neither table is managed.
@@ -50,7 +50,7 @@ RELEASES = [pytest.param(tag, marks=pytest.mark.slow) for tag in releases()]
 def make_older(template: Path) -> None:
     """Undo what a next release would do: change each file, add one, remove one, bump versions."""
     for file in template.rglob("*"):
-        if file.is_file():
+        if file.is_file() and file.suffix != ".whl":
             file.write_text(MARK + file.read_text("utf-8"), "utf-8")
     (template / ADDED).unlink()
     (template / REMOVED).write_text("RETIRED = True\n")
@@ -124,7 +124,7 @@ def update(project: Path, **answers: object) -> None:
 def contents(project: Path) -> dict[str, str]:
     """All files but git's, without the version that the answers file records."""
     texts = {
-        path.relative_to(project).as_posix(): path.read_text("utf-8")
+        path.relative_to(project).as_posix(): path.read_bytes().decode(errors="backslashreplace")
         for path in project.rglob("*")
         if path.is_file() and ".git" not in path.relative_to(project).parts
     }

@@ -15,11 +15,11 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from fastapi import FastAPI
+from slipway import devdb
 from sqlalchemy import URL, NullPool, delete, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
 import app.models  # noqa: F401  fills Base.metadata
-import devdb
 from app.api.router import router
 from app.core import readiness
 from app.core.application import create_application

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from packages.slipway.tests.processes import free_port, run, until
 from tests.conftest import ROOT
-from tests.processes import free_port, run, until
 
 # What an orchestrator that trusts nobody does with a container.
 CONFINED = (

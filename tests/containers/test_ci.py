@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from packages.slipway.tests.processes import run
 from tests.conftest import Render
 from tests.containers.engine import inspect, stack, unique_name
-from tests.processes import run
 from tests.project import status
 
 pytestmark = pytest.mark.docker

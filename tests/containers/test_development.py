@@ -6,8 +6,8 @@ import os
 import httpx2
 import pytest
 
+from packages.slipway.tests.processes import until
 from tests.containers.engine import Stack, stack
-from tests.processes import until
 from tests.project import Project, status
 
 pytestmark = pytest.mark.docker

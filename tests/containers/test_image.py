@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from packages.slipway.tests.processes import run, until
 from tests.conftest import Render
 from tests.containers.engine import Postgres, built, docker, inspect, unique_name
-from tests.processes import run, until
 from tests.project import Project
 
 pytestmark = pytest.mark.docker

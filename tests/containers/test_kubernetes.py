@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from packages.slipway.tests.processes import until
 from tests.containers.engine import Postgres, docker, inspect
 from tests.kubernetes.manifests import Manifest, Manifests, rendered
-from tests.processes import until
 from tests.project import Project
 
 pytestmark = pytest.mark.docker

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from packages.slipway.tests.processes import until
 from tests.containers.engine import Postgres, built, docker, inspect
-from tests.processes import until
 from tests.project import Project
 
 pytestmark = pytest.mark.docker
@@ -35,7 +35,7 @@ KEEPALIVE = """
 import asyncio, sys
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
-from migrator.runner import Policy, connect
+from slipway.runner.run import Policy, connect
 
 async def main():
     engine = create_async_engine(sys.argv[1], connect_args=Policy().connect_args())

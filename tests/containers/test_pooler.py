@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from packages.slipway.tests.processes import free_port, until
 from tests.conftest import ROOT
 from tests.containers.engine import Postgres, built, docker
-from tests.processes import free_port, until
 from tests.project import status
 from tests.rolling.load import failures, load
 

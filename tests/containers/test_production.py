@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from packages.slipway.tests.processes import run
 from tests.containers.engine import Postgres, Stack, docker, inspect, stack, unique_name
-from tests.processes import run
 from tests.project import Project
 
 pytestmark = pytest.mark.docker

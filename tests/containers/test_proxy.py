@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
+from packages.slipway.tests.processes import run, until
 from tests.containers.engine import Postgres, stack, unique_name
 from tests.containers.test_migrate import REVISION, tables
-from tests.processes import run, until
 from tests.project import Project, status
 
 pytestmark = pytest.mark.docker

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from tests.processes import run
+from packages.slipway.tests.processes import run
 
 FOLDER = "deploy/kubernetes"
 OVERLAYS = ["staging", "production"]

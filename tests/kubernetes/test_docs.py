@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from packages.slipway.tests.processes import run
 from tests.kubernetes.manifests import Manifests
-from tests.processes import run
 
 pytestmark = pytest.mark.slow
 

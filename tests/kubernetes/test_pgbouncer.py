@@ -10,10 +10,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-import devdb
+from packages.slipway.tests.processes import free_port, until
+from packages.slipway.tests.runner.test_pooler import answers, as_nobody
+from slipway import devdb
 from tests.kubernetes.manifests import FOLDER
-from tests.migrator.test_pooler import answers, as_nobody
-from tests.processes import free_port, until
 from tests.project import DEADLINE
 
 pytestmark = pytest.mark.slow

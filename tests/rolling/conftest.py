@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-import devdb
+from slipway import devdb
 from tests.rolling.scenarios import create_database
 
 Databases = Callable[[], str]

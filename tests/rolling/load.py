@@ -17,8 +17,8 @@ from uuid import uuid4
 
 import httpx2
 
+from packages.slipway.tests.processes import environment
 from tests.conftest import ROOT
-from tests.processes import environment
 from tests.rolling.proxy import PROXY
 
 CLIENTS = 4

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from tests.processes import until
+from packages.slipway.tests.processes import until
 
 
 @contextmanager

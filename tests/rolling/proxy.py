@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx2
 
-from tests.processes import free_port, until
+from packages.slipway.tests.processes import free_port, until
 
 # The path that the proxy answers by itself.
 PROXY = "/proxy"

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.processes import environment, free_port, until
+from packages.slipway.tests.processes import environment, free_port, until
 from tests.project import DEADLINE, Project, status
 
 # Longer than the proxy takes to notice.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psycopg
 
-from tests.processes import until
+from packages.slipway.tests.processes import until
 from tests.rolling.load import load
 from tests.rolling.outcome import Outcome, Steps
 from tests.rolling.proxy import Proxy, proxied

@@ -10,8 +10,8 @@ import httpx2
 import psycopg
 import pytest
 
-import devdb
-from tests.processes import until
+from packages.slipway.tests.processes import until
+from slipway import devdb
 from tests.project import DEADLINE, Project, status
 from tests.rolling.load import failures, load
 from tests.rolling.outages import away, locked, waiting

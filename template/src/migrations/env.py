@@ -4,6 +4,8 @@ import asyncio
 from functools import partial
 
 from alembic import context
+from slipway.autogenerate import include_name, process_revision_directives, render_item
+from slipway.runner.run import MigrationError, Policy, connect, run_migrations
 from sqlalchemy import pool
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -12,8 +14,6 @@ import app.models  # noqa: F401  fills Base.metadata
 from app.core.config import load_settings
 from app.core.db.base import Base
 from app.core.logging import configure_logging
-from migrator.autogenerate import include_name, process_revision_directives, render_item
-from migrator.runner import MigrationError, Policy, connect, run_migrations
 
 settings = load_settings()
 configure_logging(settings.LOG_LEVEL, settings.LOG_FORMAT)

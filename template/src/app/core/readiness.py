@@ -6,12 +6,12 @@ from importlib.resources import files
 from pathlib import Path
 from time import monotonic
 
+from slipway.heads import Revisions, missing, read_applied, read_revisions
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.core.config import Settings
 from app.core.db.engine import ConnectError, DatabaseUnavailableError, connect, create_engine
 from app.core.startup import StartupError
-from migrator.heads import Revisions, missing, read_applied, read_revisions
 
 log = logging.getLogger(__name__)
 

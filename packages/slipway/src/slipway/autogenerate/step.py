@@ -1,0 +1,62 @@
+"""The steps that a schema change is made of; the modules beside this one know which."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import singledispatch
+
+from alembic.operations import ops
+
+from slipway.autogenerate.change import Change, table_of
+
+
+class Phase(IntEnum):
+    """What a step is for, in the order in which steps run."""
+
+    VALUES = 0
+    EXPAND = 1
+    BACKFILL = 2
+    INDEX = 3
+    UNIQUE = 4
+    CONSTRAIN = 5
+    VALIDATE = 6
+    NOT_NULL = 7
+    TYPE = 8
+    CONTRACT = 9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """Operations that share a transaction.
+
+    `downgrade` is in the order in which it runs. `rank` is the place among steps of one phase;
+    `subject` what the step is about; `locked` the table in use that it locks, if any. A step that
+    is `alone` shares its revision with no other.
+    """
+
+    phase: Phase
+    rank: int = 0
+    subject: str
+    upgrade: tuple[ops.MigrateOperation, ...]
+    downgrade: tuple[ops.MigrateOperation, ...]
+    why: tuple[str, ...] = ()
+    locked: str | None = None
+    alone: bool = False
+
+
+def plain(operation: ops.MigrateOperation, change: Change) -> Step:
+    """What Alembic writes, in a transaction with others of its table."""
+    table = table_of(operation)
+    return Step(
+        phase=Phase.EXPAND,
+        subject=str(table),
+        upgrade=(operation,),
+        downgrade=(operation.reverse(),),
+        locked=None if not table.name or table in change.created else str(table),
+    )
+
+
+@singledispatch
+def steps(operation: ops.MigrateOperation, change: Change) -> Iterator[Step]:
+    """Return the steps that an operation needs; by default, the plain one."""
+    yield plain(operation, change)

@@ -1,0 +1,143 @@
+"""What a backfill would do, without doing any of it."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from slipway.backfill import checkpoint
+from slipway.backfill.batches import (
+    Position,
+    Statement,
+    Table,
+    end_of_batch,
+    find_table,
+    locking,
+    next_batch,
+)
+from slipway.backfill.definition import Backfill
+
+# How long the server may count, in seconds.
+COUNTING = 5
+QUERY_CANCELED = "57014"
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What there is to do.
+
+    Attributes:
+        rows: of the table, by the planner's estimate; None if it was never analyzed.
+        estimated: rows that need it, by the planner's estimate.
+        counted: rows that need it, exactly; None where counting took too long.
+        batches: that a run would go through; None where `rows` is.
+        after: the key after which it would go on; None for the start of the table.
+        statements: how the next batch is found, and changed.
+        plan: how PostgreSQL would run them.
+        scans: whether each batch would read the whole table, in a subquery of `where` for example.
+    """
+
+    table: str
+    rows: int | None
+    estimated: int
+    counted: int | None
+    batches: int | None
+    after: Position | None
+    statements: list[str]
+    plan: list[str]
+    scans: bool
+
+
+def dry_run(connection: Connection, backfill: Backfill, name: str, batch_size: int) -> DryRun:
+    """Ask the server what a run would meet, in transactions that may only read.
+
+    Raises:
+        BackfillError: it cannot be done as it is written.
+        DBAPIError: the SQL of the backfill is wrong.
+    """
+    with connection.begin():
+        connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+        for name in ("enable_seqscan", "row_security"):  # as a run has it
+            connection.exec_driver_sql(f"SET LOCAL {name} = off")
+        table = find_table(connection, backfill.table)
+        state = checkpoint.stopped_at(connection, name, backfill)
+        batch = next_batch(connection, table, state.after, batch_size)
+        needing = f"SELECT FROM {table.name} WHERE {backfill.where}"
+        steps = end_of_batch(table, state.after, batch_size), locking(backfill, table, batch)
+        statements = [_readable(step) for step in steps]
+        estimated = _plans(connection, needing)[0]["Plan Rows"]
+        plan = [
+            line
+            for statement in statements
+            for line in connection.exec_driver_sql(f"EXPLAIN {statement}").scalars()
+        ]
+        # Of no rows, any plan reads all.
+        scans = batch.rows > 0 and any(_scans(connection, table, one) for one in statements)
+    batches = None if table.rows is None else ceil(max(table.rows - state.seen, 1) / batch_size)
+    return DryRun(
+        table=table.name,
+        rows=table.rows,
+        estimated=estimated,
+        counted=_count(connection, needing),
+        batches=batches,
+        after=state.after,
+        statements=statements,
+        plan=plan,
+        scans=scans,
+    )
+
+
+def _count(connection: Connection, query: str) -> int | None:
+    try:
+        with connection.begin():
+            connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+            connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{COUNTING}s'")
+            rows = connection.exec_driver_sql(f"SELECT count(*) FROM ({query}) AS needing")  # noqa: S608
+            return int(rows.scalar_one())
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != QUERY_CANCELED:
+            raise
+        return None
+
+
+def _scans(connection: Connection, table: Table, statement: str) -> bool:
+    relations = set(connection.scalars(RELATIONS, {"name": table.name}))
+    return any(
+        node["Node Type"] == "Seq Scan" and node["Relation Name"] in relations
+        for node in _plans(connection, statement)
+    )
+
+
+def _plans(connection: Connection, statement: str) -> list[dict[str, Any]]:
+    """The nodes of a plan, from the root downwards."""
+    [explained] = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}").scalars()
+    [root] = json.loads(explained) if isinstance(explained, str) else explained
+    return list(_descend(root["Plan"]))
+
+
+def _descend(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for child in node.get("Plans", []):
+        yield from _descend(child)
+
+
+def _readable(statement: Statement) -> str:
+    """The statement with its parameters in their places, as psql takes it."""
+
+    def literal(number: re.Match[str]) -> str:
+        value = str(statement.parameters[int(number[1]) - 1])
+        return "'" + value.replace("'", "''") + "'"
+
+    return re.sub(r"\$(\d+)::text", literal, statement.sql)
+
+
+# The table and its partitions.
+RELATIONS = text("""
+SELECT relname FROM pg_class WHERE oid = to_regclass(:name)
+OR oid IN (SELECT relid FROM pg_partition_tree(to_regclass(:name)))
+""")

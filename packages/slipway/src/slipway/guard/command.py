@@ -1,0 +1,144 @@
+"""`slipway guard`: judge revisions without a database."""
+
+import argparse
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from slipway import output, report, rules
+from slipway.guard.judge import Finding, Judgement, judge
+from slipway.guard.rule import RULES, Rule
+from slipway.guard.squawk import second_opinion
+from slipway.output import CLEAN, EXIT_CODES, FAILED
+from slipway.project import selection
+from slipway.project.configuration import ProjectError, load
+from slipway.report import Report, count, filled
+
+EPILOG = f"""\
+{selection.EPILOG}{EXIT_CODES}
+To permit something: `# guard: allow[RULE] reason` at the end of its statement, within it or on the
+line before; alone on a line outside all functions, it is for the file. A revision with
+`phase = "contract"` may drop and rename.
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to `argparse`'s sub-commands."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "guard",
+        help="say what migrations would lock, rewrite, lose or break",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    selection.add_arguments(parser)
+    output.add_arguments(parser)
+    parser.add_argument("--explain", metavar="RULE", help="print what a rule is about, and end")
+    parser.add_argument("--squawk", action="store_true", help="ask squawk for a second opinion")
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Judge what the arguments name, print it, and return the exit code."""
+    error = arguments.parser.error
+    if arguments.explain:
+        if arguments.explain not in RULES:
+            error(f"no rule {arguments.explain!r}; there are: {', '.join(sorted(RULES))}")
+        print(explain(RULES[arguments.explain]))
+        return CLEAN
+    if mistake := selection.mistake(arguments):
+        error(mistake)
+    try:
+        with _collector_at_rest():
+            found = guard(arguments)
+    except ProjectError as reason:
+        print(f"slipway guard: {reason}", file=sys.stderr)
+        return FAILED
+    return output.show(found, arguments)
+
+
+def guard(arguments: argparse.Namespace) -> Report:
+    """Judge what the arguments name."""
+    configuration = load(Path.cwd(), rules.NAMES)
+    selected = selection.select(configuration, arguments)
+    judgement = judge(
+        selected.history,
+        selected.sources,
+        configuration,
+        difference=selected.difference,
+        whole_chain=not arguments.files,
+        second_opinion=second_opinion(configuration.postgresql) if arguments.squawk else None,
+    )
+    return told(judgement)
+
+
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """Nothing here makes cycles, and to look for some in the syntax trees of a long history takes
+    the longer the more there are."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+# ---- What is told
+
+
+def told(judgement: Judgement) -> Report:
+    """What was judged, as a report."""
+    found = Report(
+        title="migration guard",
+        verdict="",
+        findings=tuple(map(_finding, judgement.findings)),
+        permitted=tuple(map(_finding, judgement.suppressed)),
+        looked_at=tuple(source.file for source in judgement.looked_at),
+        rules={rule.name: _rule(rule) for rule in RULES.values()},
+    )
+    return replace(found, verdict=_verdict(found))
+
+
+def _finding(finding: Finding) -> report.Finding:
+    times = f" ({finding.times} times)" if finding.times > 1 else ""
+    return report.Finding(
+        rule=finding.rule,
+        severity=finding.severity,
+        message=finding.message + times,
+        instead=finding.instead,
+        file=finding.source.file,
+        line=finding.line,
+        revision=finding.source.revision,
+        sql=finding.sql,
+        reason=finding.reason,
+    )
+
+
+def _rule(rule: Rule) -> report.Rule:
+    return replace(rule, summary=filled(rule.summary), instead=filled(rule.instead))
+
+
+def _verdict(found: Report) -> str:
+    if not found.looked_at and not found.findings:
+        return "Looked at nothing: no revision is new (--all takes all of them)."
+    counts = found.counts() or "nothing found"
+    permitted = f", {len(found.permitted)} permitted" if found.permitted else ""
+    verdict = f"Looked at {count(len(found.looked_at), 'revision')}: {counts}{permitted}."
+    rules = [finding.rule for finding in found.findings if finding.rule in RULES]
+    return f"{verdict} Why: slipway guard --explain {rules[0]}" if rules else verdict
+
+
+def explain(rule: Rule) -> str:
+    """All that a rule says of itself."""
+    contract = '\nPermitted where the revision has phase = "contract".' if rule.contract else ""
+    locks = "\nSmall tables are exempt." if rule.locks else ""
+    return (
+        f"{rule.name} ({rule.severity}): {filled(rule.summary)}\n\n"
+        f"{rule.why}{contract}{locks}\n\nInstead:\n\n"
+        + "\n".join(f"    {line}".rstrip() for line in filled(rule.instead).splitlines())
+    )

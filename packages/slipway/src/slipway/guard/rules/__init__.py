@@ -1,0 +1,5 @@
+"""The catalogue; to import it registers all rules."""
+
+from slipway.guard.rules import compatibility, data, hygiene, locks, rewrites
+
+__all__ = ["compatibility", "data", "hygiene", "locks", "rewrites"]

@@ -1,0 +1,262 @@
+"""Changes that the release which still runs does not survive, or its callers notice."""
+
+from collections.abc import Iterator
+
+from slipway.guard.rule import Problem, Step, of_statement, problem
+from slipway.guard.sql.statements import Action, Name
+
+CONTRACT = """\
+# 1. a release that neither reads nor writes it: no mapped attribute any more, as SQLAlchemy names
+#    every mapped column in INSERT and SELECT, `deferred()` or not
+# 2. when that release runs everywhere, this revision with
+phase = "contract\""""
+EXPAND = """\
+# 1. add the new name and have the application write both
+# 2. update_in_batches in a revision of its own
+# 3. release what reads the new name, then what no longer knows the old
+# 4. a revision with `phase = "contract"` drops the old name"""
+
+
+def _of_table(step: Step, *kinds: str) -> Iterator[Action]:
+    return step.statement.of_kind(*kinds) if step.statement.kind == "ALTER TABLE" else iter(())
+
+
+@of_statement(
+    name="drop-column",
+    severity="error",
+    contract=True,
+    summary="drops {table}.{column}, which the running release may still name",
+    why="Every query of the old code that names the column fails at once, until the last old "
+    "process has ended; and a rollback of the release has nothing to return to.",
+    instead=CONTRACT + '\nop.drop_column("{table}", "{column}")',
+)
+def drop_column(step: Step) -> Iterator[Problem]:
+    for action in _of_table(step, "DROP COLUMN"):
+        known = step.before.column(step.target, action.name)
+        if not (known and known.made and known.made.revision == step.now.revision):
+            yield problem(step.target, column=action.name)
+
+
+@of_statement(
+    name="drop-table",
+    severity="error",
+    contract=True,
+    summary="drops {table}, with its data",
+    why="The old code fails at once, and the rows are gone.",
+    instead=CONTRACT + '\nop.drop_table("{table}")',
+)
+def drop_table(step: Step) -> Iterator[Problem]:
+    if step.statement.kind in ("DROP TABLE", "DROP FOREIGN TABLE"):
+        for table in step.statement.targets:
+            yield problem(table)
+
+
+@of_statement(
+    name="rename-column",
+    severity="error",
+    contract=True,
+    summary="renames {table}.{column} to {new}, while the running release uses the old name",
+    why="There is no moment at which old and new code both work.",
+    instead=EXPAND,
+)
+def rename_column(step: Step) -> Iterator[Problem]:
+    for action in _of_table(step, "RENAME COLUMN"):
+        yield problem(step.target, column=action.name, new=action.new_name)
+
+
+@of_statement(
+    name="rename-table",
+    severity="error",
+    contract=True,
+    summary="{table} gets another name or schema, while the running release uses the old one",
+    why="There is no moment at which old and new code both work, unless the old name stays.",
+    instead="""\
+# in one transaction: the new name, and the old one as a view, which can be written to
+op.rename_table("{table}", "new_name")
+op.execute("CREATE VIEW {table} AS SELECT * FROM new_name")
+# the view goes in a revision with `phase = "contract"`""",
+)
+def rename_table(step: Step) -> Iterator[Problem]:
+    for _ in _of_table(step, "RENAME TO", "SET SCHEMA"):
+        stays = any(s.kind == "CREATE VIEW" and step.target in s.targets for s in step.later)
+        # ALTER TABLE also renames indexes, sequences and views.
+        if not stays and step.target not in step.before.indexes:
+            yield problem(step.target)
+    if step.statement.kind == "ALTER SCHEMA":
+        for _ in step.statement.of_kind("RENAME TO"):
+            if not _made_here(step, "SCHEMA", step.target):
+                yield problem(None, table=f"everything in {step.target.name}")
+
+
+def _made_here(step: Step, kind: str, name: Name) -> bool:
+    made = step.before.objects.get((kind, name))
+    return made is not None and made.revision == step.now.revision
+
+
+@of_statement(
+    name="required-column",
+    severity="error",
+    summary="{table}.{column} is NOT NULL and has no default",
+    why="It fails if there are rows, and passes on an empty table; then the INSERTs of the old "
+    "code, which do not know the column, fail.",
+    instead="""\
+op.add_column("{table}", sa.Column("{column}", ..., server_default="...", nullable=False))
+# or nullable now; then update_in_batches, and see `--explain set-not-null-scan`""",
+)
+def required_column(step: Step) -> Iterator[Problem]:
+    for action in _of_table(step, "ADD COLUMN"):
+        column = action.column
+        filled = column and (column.default or column.identity or column.generated)
+        if column and column.not_null and not filled:
+            yield problem(step.target, column=column.name)
+
+
+@of_statement(
+    name="drop-default",
+    severity="error",
+    contract=True,
+    summary="{table}.{column} loses its default, on which INSERTs of the running release rely",
+    why="SQLAlchemy leaves out columns with a server default. Without it the old code writes NULL: "
+    "an error where the column is NOT NULL. `server_default=None` means DROP DEFAULT.",
+    instead='# when no release relies on it any more, with:\nphase = "contract"',
+)
+def drop_default(step: Step) -> Iterator[Problem]:
+    for action in _of_table(step, "DROP DEFAULT", "DROP IDENTITY", "DROP EXPRESSION"):
+        known = step.before.column(step.target, action.name)
+        nullable = known is not None and not known.not_null
+        severity = "warning" if nullable else ""
+        yield problem(step.target, column=action.name, severity=severity)
+
+
+@of_statement(
+    name="drop-not-null",
+    severity="info",
+    contract=True,
+    summary="{table}.{column} may be NULL from now on",
+    why="Old readers may meet a NULL that they do not expect, as soon as new code writes one.",
+    instead="# ship what reads NULL before what writes it",
+)
+def drop_not_null(step: Step) -> Iterator[Problem]:
+    for action in _of_table(step, "DROP NOT NULL"):
+        yield problem(step.target, column=action.name)
+
+
+CALLED = ("VIEW", "MATERIALIZED VIEW", "FUNCTION", "SEQUENCE", "EXTENSION")
+
+
+@of_statement(
+    name="drop-view",
+    severity="warning",
+    contract=True,
+    summary="{operation} {name}: its callers in the running release see the change at once",
+    why="A view, a function or a sequence is an interface, and an extension has many: old code "
+    "calls it until its last process has ended.",
+    instead='op.execute("CREATE VIEW {name}_v2 AS ...")  # a new name; drop the old one later',
+)
+def drop_view(step: Step) -> Iterator[Problem]:
+    statement = step.statement
+    operation, _, kind = statement.kind.partition(" ")
+    if kind not in CALLED:
+        return
+    for name in statement.targets:
+        known = (kind, name) in step.before.objects
+        replaced = "OR REPLACE" in statement.flags and (known or not step.before.complete)
+        renamed = any(statement.of_kind("RENAME TO", "RENAME COLUMN", "SET SCHEMA"))
+        if (operation == "DROP" or replaced or renamed) and not _made_here(step, kind, name):
+            what = "replaces" if replaced else f"{operation.lower()}s"
+            yield problem(None, operation=what, name=str(name))
+
+
+ACCESS = {"OWNER": "another owner", "TOGGLE": "row level security", "FORCE": "row level security"}
+
+
+@of_statement(
+    name="change-access",
+    severity="warning",
+    contract=True,
+    summary="{operation}: what the running release may read and write is another thing at once",
+    why="A service whose role does not own the tables, or no longer does, meets fewer rows than it "
+    "has, without an error, or is denied; also where tests and CI connect as a superuser.",
+    instead="""\
+# 1. what gives: GRANT, CREATE POLICY; and try it as the role of the service
+# 2. then this, in a revision of its own with
+phase = "contract\"""",
+)
+def change_access(step: Step) -> Iterator[Problem]:
+    statement = step.statement
+    if statement.kind == "REVOKE":
+        yield problem(None, operation="REVOKE")
+    if statement.kind == "DROP POLICY" and statement.table and not step.is_new(statement.table):
+        yield problem(statement.table, operation=f"a policy less of {statement.table}")
+    for action in _of_table(step, *ACCESS):
+        if not step.is_new(step.target):
+            yield problem(step.target, operation=f"{ACCESS[action.kind]} of {step.target}")
+
+
+# ---- Enums
+
+ENUM = """\
+# text with a CHECK, which can be changed in two revisions:
+op.create_check_constraint(
+    op.f("ck_t_c"), "t", "c IN ('a', 'b')", postgresql_not_valid=True
+)
+validate_constraint("ck_t_c", "t")  # the next revision
+# to add a value: ALTER TYPE ... ADD VALUE, when what reads it has been released"""
+
+
+@of_statement(
+    name="change-enum",
+    severity="error",
+    summary="{operation} {type}, while the running release uses what was there",
+    why="Old code sends and expects the old names. To remove a value, the column has to change its "
+    "type, which rewrites the table.",
+    instead=ENUM,
+)
+def change_enum(step: Step) -> Iterator[Problem]:
+    statement = step.statement
+    if statement.kind == "DROP TYPE":
+        for name in statement.targets:
+            if not _made_here(step, "TYPE", name):
+                yield problem(None, contract=True, operation="drops", type=str(name))
+    if statement.kind == "ALTER TYPE" and not _made_here(step, "TYPE", step.target):
+        kinds = ("RENAME VALUE", "RENAME TO", "SET SCHEMA", "RENAME ATTRIBUTE", "DROP ATTRIBUTE")
+        for _ in statement.of_kind(*kinds):
+            yield problem(None, operation="changes a name of", type=str(step.target))
+
+
+@of_statement(
+    name="add-enum-value",
+    severity="info",
+    summary="{type} gets the value {value}, which the running release cannot read",
+    why="sa.Enum raises LookupError for a value that it does not know.",
+    instead="# release what knows the value first, then write it",
+)
+def add_enum_value(step: Step) -> Iterator[Problem]:
+    if step.statement.kind == "ALTER TYPE" and not _made_here(step, "TYPE", step.target):
+        for action in step.statement.of_kind("ADD VALUE"):
+            yield problem(None, type=str(step.target), value=action.name)
+
+
+@of_statement(
+    name="enum-value-used-early",
+    severity="error",
+    summary="uses {value} in the transaction that adds it to {type}",
+    why="PostgreSQL refuses it: unsafe use of new value of enum type.",
+    instead="# one revision adds the value, the next uses it",
+)
+def enum_value_used_early(step: Step) -> Iterator[Problem]:
+    if step.autocommit or step.statement.kind == "ALTER TYPE":
+        return
+    literals = step.statement.literals() if step.before.enum_values else ()
+    for (type_, value), made in step.before.enum_values.items():
+        is_fresh = made == step.now and not _made_here(step, "TYPE", type_)
+        if is_fresh and value in literals and _may_use(step, type_):
+            yield problem(None, type=str(type_), value=value)
+
+
+def _may_use(step: Step, type_: Name) -> bool:
+    """Whether a column of this type is within the statement's reach, as far as that is known."""
+    tables = [*step.statement.targets, *(change.table for change in step.statement.changes)]
+    columns = [c for table in tables for c in step.before.table(table).columns.values()]
+    columns_known = bool(columns) and step.statement.kind != "ALTER TABLE"
+    return not columns_known or any(c.type.name.endswith(type_.name) for c in columns)

@@ -1,0 +1,125 @@
+"""Data that a schema revision changes, and what goes further than its text says."""
+
+from collections.abc import Iterator
+
+from slipway.guard.rule import Problem, Step, of_statement, problem
+from slipway.guard.sql.statements import Change
+from slipway.locks import ACCESS_EXCLUSIVE
+
+BACKFILL = """\
+# a revision of its own: short transactions along the primary key, and it can be run again
+from slipway.operations import update_in_batches
+update_in_batches("{table}", "new = old", where="new IS NULL")"""
+
+
+def _changes(step: Step) -> Iterator[Change]:
+    """Changes of rows in tables that were there before this revision."""
+    return (change for change in step.statement.changes if not step.is_new(change.table))
+
+
+@of_statement(
+    name="unbounded-data-change",
+    severity="error",
+    summary="{verb} of all rows of {table}",
+    why="It locks every row until the transaction ends, doubles the table on disk, and replicas "
+    "fall behind.",
+    instead=BACKFILL,
+)
+def unbounded_data_change(step: Step) -> Iterator[Problem]:
+    for change in _changes(step):
+        if not change.bounded:
+            yield problem(change.table, verb=change.verb)
+
+
+@of_statement(
+    name="data-in-schema-revision",
+    severity="warning",
+    summary="{verb} on {table} in the transaction of a migration",
+    why="It holds its locks until the revision is done, starts from the beginning after a failure, "
+    "and makes a deployment as slow as the table is large.",
+    instead=BACKFILL,
+)
+def data_in_schema_revision(step: Step) -> Iterator[Problem]:
+    for change in _changes(step):
+        if not step.autocommit:
+            yield problem(change.table, verb=change.verb)
+
+
+@of_statement(
+    name="data-under-lock",
+    severity="error",
+    summary="{verb} on {table} while {held} is locked against {others}",
+    why="The lock, taken by a statement before, is kept until the data is written.",
+    instead="# the schema in one revision; then, without its lock:\n" + BACKFILL,
+)
+def data_under_lock(step: Step) -> Iterator[Problem]:
+    if not step.held or step.autocommit:
+        return
+    held, mode = min(step.held.items(), key=lambda lock: lock[1])  # ACCESS EXCLUSIVE comes first
+    others = "reads" if mode == ACCESS_EXCLUSIVE else "writes"
+    for change in step.statement.changes:
+        reads = any(
+            source in step.before.tables and not step.is_new(source) for source in change.sources
+        )
+        if reads or not step.is_new(change.table):
+            yield problem(
+                None, table=str(change.table), verb=change.verb, held=str(held), others=others
+            )
+
+
+@of_statement(
+    name="truncate",
+    severity="error",
+    summary="TRUNCATE {table}: its rows are lost, and nobody can read it meanwhile",
+    why="There is no way back, and it takes ACCESS EXCLUSIVE.",
+    instead="# delete what is no longer needed in batches, outside of migrations",
+)
+def truncate(step: Step) -> Iterator[Problem]:
+    if step.statement.kind == "TRUNCATE":
+        for table in step.statement.targets:
+            yield problem(table)
+
+
+@of_statement(
+    name="cascade",
+    severity="error",
+    summary="{operation} takes along whatever depends on {table}, in any number",
+    why="What is dropped or emptied depends on what the database has, not on what was reviewed.",
+    instead="# name the dependents: a statement for each of them, then this one without CASCADE",
+)
+def cascade(step: Step) -> Iterator[Problem]:
+    statement = step.statement
+    whole = ("DROP SCHEMA", "DROP DATABASE", "DROP OWNED BY")
+    if statement.kind in whole or "CASCADE" in statement.flags:
+        made = step.before.objects.get((statement.kind.removeprefix("DROP "), step.target))
+        if not (made and made.revision == step.now.revision):
+            yield problem(step.target, operation=statement.kind)
+
+
+# ---- Statements that the guard cannot see into
+
+
+@of_statement(
+    name="opaque-sql",
+    severity="warning",
+    summary="{operation}: what it does is not seen before it runs",
+    why="The body is a text that PostgreSQL reads when it gets there. A rehearsal still sees its "
+    "locks.",
+    instead="# plain statements, one op.execute() for each",
+)
+def opaque_sql(step: Step) -> Iterator[Problem]:
+    if step.statement.kind in ("DO", "EXECUTE", "CALL", "CREATE FUNCTION"):
+        yield problem(operation=step.statement.kind)
+
+
+@of_statement(
+    name="multiple-statements",
+    severity="error",
+    summary="several statements in one op.execute()",
+    why="asyncpg refuses it: cannot insert multiple commands into a prepared statement. Offline "
+    "SQL looks right all the same.",
+    instead="# an op.execute() for each statement",
+)
+def multiple_statements(step: Step) -> Iterator[Problem]:
+    if not step.alone:
+        yield problem()

@@ -1,0 +1,298 @@
+"""What makes a revision fail half-way, mean something else tomorrow, or hide what it does."""
+
+import re
+from collections.abc import Iterator
+
+from slipway.guard.rule import (
+    Judged,
+    Problem,
+    Step,
+    also_of_revision,
+    declare,
+    of_revision,
+    of_statement,
+    problem,
+)
+from slipway.guard.sql.statements import Column
+from slipway.project.source import Reference
+
+# ---- Transactions
+
+
+@of_revision(
+    name="mixed-autocommit",
+    severity="error",
+    summary="an autocommit block beside statements of the migration's transaction",
+    why="The block commits what came before it. If it fails, that stays, and the next attempt "
+    "stops there: column already exists.",
+    instead="# two revisions: one for the transaction, one with nothing but\n"
+    'create_index_concurrently("ix_t_c", "t", ["c"])',
+)
+def mixed_autocommit(revision: Judged) -> Iterator[Problem]:
+    steps = [step for step in revision.steps if step.statement.kind not in HARMLESS]
+    if len({step.autocommit for step in steps}) == 2:
+        second = next(step for step in steps if step.autocommit != steps[0].autocommit)
+        yield problem(lines=second.lines)
+
+
+HARMLESS = ("SET", "RESET", "SHOW", "SELECT", "VALUES", "COMMENT")
+
+
+@of_statement(
+    name="concurrent-if-not-exists",
+    severity="warning",
+    summary="IF NOT EXISTS accepts {index} even if a failed build left it INVALID",
+    why="An INVALID index is there, costs every write, and is never used.",
+    instead="""\
+from slipway.operations import create_index_concurrently
+create_index_concurrently("{index}", "{table}", [...])  # drops an invalid leftover first""",
+)
+def concurrent_if_not_exists(step: Step) -> Iterator[Problem]:
+    statement = step.statement
+    accepts = {"CONCURRENTLY", "IF NOT EXISTS"} <= statement.flags
+    if statement.kind != "CREATE INDEX" or not accepts:
+        return
+    if not any(s.kind == "DROP INDEX" and step.target in s.targets for s in step.earlier):
+        yield problem(None, index=step.target.name, table=str(statement.table))
+
+
+@of_statement(
+    name="manual-commit",
+    severity="error",
+    summary="{kind} ends the migration's transaction behind Alembic's back",
+    why="What follows is not undone by a failure, and the version table no longer tells what was "
+    "done.",
+    instead="with op.get_context().autocommit_block():\n    ...",
+)
+def manual_commit(step: Step) -> Iterator[Problem]:
+    kinds = ("BEGIN", "COMMIT", "ROLLBACK", "START", "END", "ABORT", "PREPARE")
+    savepoint = step.statement.kind == "ROLLBACK" and step.statement.has("TO")
+    prepared = step.statement.kind == "PREPARE" and not step.statement.has("TRANSACTION")
+    if step.statement.kind in kinds and not savepoint and not prepared:
+        yield problem(kind=step.statement.kind)
+
+
+@of_revision(
+    name="leaking-timeout",
+    severity="warning",
+    summary="{setting}: {effect}",
+    why="SET without LOCAL lasts as long as the connection, on which later revisions run; with "
+    "lock_timeout off, a migration that waits makes everybody behind it wait.",
+    instead="op.execute(\"SET LOCAL {setting} = '5s'\")",
+)
+def leaking_timeout(revision: Judged) -> Iterator[Problem]:
+    reset: set[str] = set()  # by a later statement
+    for step in reversed(revision.steps):
+        statement, setting = step.statement, step.target.name
+        if statement.kind == "RESET" or "DEFAULT" in statement.flags:
+            reset.add(setting)
+        if statement.kind != "SET" or not setting.endswith("_timeout"):
+            continue
+        value = statement.tokens[-1].value or statement.tokens[-1].text
+        off = re.fullmatch(r"0+\s*(us|ms|s|min|h|d)?", value)
+        if off and setting == "lock_timeout" and not step.autocommit:
+            yield problem(lines=step.lines, setting=setting, effect="off in a transaction")
+        elif not {"LOCAL", "DEFAULT"} & statement.flags and not {setting, "all"} & reset:
+            effect = "set for all later revisions too"
+            yield problem(lines=step.lines, setting=setting, effect=effect)
+
+
+# ---- Python
+
+
+def _references(
+    revision: Judged, pattern: str, *, calls: bool | None = None
+) -> Iterator[Reference]:
+    """The places where the code uses such a name, each line once."""
+    found = {
+        reference.line: reference
+        for reference in reversed(revision.source.references)
+        if calls in (None, reference.is_call) and re.fullmatch(pattern, reference.name)
+    }
+    yield from reversed(found.values())
+
+
+@also_of_revision("manual-commit")
+def manual_commit_in_python(revision: Judged) -> Iterator[Problem]:
+    for reference in _references(revision, r".*\.(commit|rollback)", calls=True):
+        yield problem(lines=(reference.line,), kind=f"{_short(reference)}()")
+
+
+@of_revision(
+    name="create-all",
+    severity="error",
+    summary="{call}() takes the schema from the models of the day it runs on",
+    why="The same revision makes another schema next year, and none of what it does is reviewed.",
+    instead='op.create_table("t", sa.Column(...))  # explicit operations, from autogenerate',
+)
+def create_all(revision: Judged) -> Iterator[Problem]:
+    for reference in _references(revision, r".*\.(create_all|drop_all|reflect)"):
+        yield problem(lines=(reference.line,), call=_short(reference))
+
+
+IMPURE = (
+    r"time\.(sleep|time)|asyncio\.sleep|os\.getenv|os\.system"
+    r"|(datetime\.)?(datetime|date)\.(now|utcnow|today)"
+    r"|(requests|httpx2?|aiohttp|urllib3?|http\.client|socket|smtplib|ftplib|boto3|subprocess)\..*"
+)
+
+
+@of_revision(
+    name="impure-migration",
+    severity="warning",
+    summary="{what}: the result depends on when and where it runs",
+    why="The transaction stays open meanwhile, and another database gets another result.",
+    instead="# constants, or now() in SQL; anything else before or after the migration",
+)
+def impure_migration(revision: Judged) -> Iterator[Problem]:
+    for reference in _references(revision, IMPURE, calls=True):
+        yield problem(lines=(reference.line,), what=f"{reference.name}()")
+    for reference in _references(revision, r"os\.environb?", calls=False):
+        yield problem(lines=(reference.line,), what=reference.name)
+
+
+def _short(reference: Reference) -> str:
+    return reference.name.removeprefix("?").removeprefix(".")
+
+
+@of_revision(
+    name="imports-application",
+    severity="error",
+    summary="imports {module}, which is not the same when this revision runs next year",
+    why="Models move on, and then old revisions fail or do something else.",
+    instead='table = sa.table("t", sa.column("id", sa.BigInteger))  # as it is in this revision',
+)
+def imports_application(revision: Judged) -> Iterator[Problem]:
+    for reference in revision.source.imports:
+        if reference.name.partition(".")[0] in revision.applications:
+            yield problem(lines=(reference.line,), module=reference.name)
+
+
+@also_of_revision("change-enum")
+def change_enum_in_python(revision: Judged) -> Iterator[Problem]:
+    for reference in _references(revision, r".*\.sync_enum_values", calls=True):
+        yield problem(lines=(reference.line,), operation="op.sync_enum_values() rewrites", type="")
+
+
+@of_revision(
+    name="not-renderable",
+    severity="info",
+    summary="its SQL cannot be known without a database: {reason}",
+    why="What was not seen was not judged. Only a rehearsal on a real database can tell.",
+    instead="# statements that depend on nothing; just migrate-rehearse",
+)
+def not_renderable(revision: Judged) -> Iterator[Problem]:
+    for reference in _references(revision, r".*\.(is_offline_mode|as_sql)"):
+        reason = "it does something else offline"
+        yield problem(lines=(reference.line,), reason=reason)
+
+
+@of_revision(
+    name="empty-downgrade",
+    severity="info",
+    summary="downgrade() does nothing, and does not say why",
+    why="There is no way back to the release before.",
+    instead='def downgrade() -> None:\n    """Nothing: why there is no way back."""',
+)
+def empty_downgrade(revision: Judged) -> Iterator[Problem]:
+    source = revision.source
+    if source.is_empty("downgrade") and not source.is_empty("upgrade"):
+        function = source.function("downgrade")
+        first = source.line_of("downgrade")
+        last = (function.end_lineno or first) if function else first
+        yield problem(lines=tuple(range(first, last + 1)))
+
+
+@of_revision(
+    name="long-revision-id",
+    severity="error",
+    summary="the revision id has {length} characters, alembic_version has room for 32",
+    why="It fails at the very end: value too long for type character varying(32).",
+    instead='revision = "{short}"',
+)
+def long_revision_id(revision: Judged) -> Iterator[Problem]:
+    name = revision.source.revision
+    if len(name) > 32:
+        line = revision.source.line_of("revision")
+        yield problem(lines=(line,), length=str(len(name)), short=name[:32])
+
+
+# ---- Found elsewhere
+
+declare(
+    name="edited-history",
+    severity="error",
+    summary="the base branch has this revision, and it was {reason} here",
+    why="Databases that ran the old one differ from those that run the new one, for ever.",
+    instead="# git checkout the file, and write a new revision",
+)
+declare(
+    name="multiple-heads",
+    severity="error",
+    summary="{reason}",
+    why="`upgrade head` needs one end of one unbroken chain.",
+    instead='# down_revision = "<the head of the base branch>", or: alembic merge heads',
+)
+declare(
+    name="bad-suppression",
+    severity="error",
+    summary="{reason}",
+    why="A suppression that does nothing, or does not say why, hides the next mistake.",
+    instead="# guard: allow[rule] the reason",
+)
+
+# ---- New columns that cost later
+
+
+def _new_columns(step: Step) -> Iterator[Column]:
+    if step.statement.kind == "CREATE TABLE":
+        yield from step.statement.columns
+    for action in step.statement.of_kind("ADD COLUMN"):
+        if action.column and step.statement.kind == "ALTER TABLE":
+            yield action.column
+
+
+@of_statement(
+    name="small-primary-key",
+    severity="info",
+    summary="the key {table}.{column} ends at {limit} rows",
+    why="On the day that the numbers run out, no row can be added; to widen the key of a large "
+    "table takes weeks.",
+    instead='sa.Column("{column}", sa.BigInteger, sa.Identity(), primary_key=True)  # or uuidv7()',
+)
+def small_primary_key(step: Step) -> Iterator[Problem]:
+    limits = {"integer": "2,147,483,647", "smallint": "32,767"}
+    keys = [c.columns for c in step.statement.constraints if c.kind == "PRIMARY KEY"]
+    own = [c.columns for c in step.statement.constraints if c.kind == "FOREIGN KEY"]
+    for column in _new_columns(step):
+        is_key = column.has("PRIMARY KEY") or (column.name,) in keys
+        refers = column.has("FOREIGN KEY") or (column.name,) in own
+        if is_key and not refers and column.type.name in limits and not column.type.array:
+            limit = limits[column.type.name]
+            yield problem(None, table=str(step.target), column=column.name, limit=limit)
+
+
+@of_statement(
+    name="naive-timestamp",
+    severity="info",
+    summary="{table}.{column} does not know its time zone",
+    why="A timestamp without time zone means another moment in each session.",
+    instead='sa.Column("{column}", sa.DateTime(timezone=True))',
+)
+def naive_timestamp(step: Step) -> Iterator[Problem]:
+    for column in _new_columns(step):
+        if column.type.name == "timestamp":
+            yield problem(None, table=str(step.target), column=column.name)
+
+
+@of_statement(
+    name="json-column",
+    severity="info",
+    summary="{table}.{column} is json",
+    why="json keeps the text: no index, no comparison, and a parse for each access.",
+    instead='sa.Column("{column}", postgresql.JSONB)',
+)
+def json_column(step: Step) -> Iterator[Problem]:
+    for column in _new_columns(step):
+        if column.type.name == "json":
+            yield problem(None, table=str(step.target), column=column.name)

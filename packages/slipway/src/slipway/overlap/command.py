@@ -1,0 +1,204 @@
+"""`slipway overlap`: hold the version that is running against the schema to come."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+from slipway import output, rules, scratch
+from slipway.overlap.checkout import Checkout, checkout, last_line
+from slipway.overlap.checkout import run as program
+from slipway.overlap.rules import OVERLAP_RULES
+from slipway.overlap.suite import VARIABLE, Suite, run_tests, understands
+from slipway.overlap.warm import Failure, Warm, upgrade, upgrade_under_service
+from slipway.project import history
+from slipway.project.configuration import Configuration, ProjectError, load
+from slipway.project.source import Source
+from slipway.report import Finding, Report, count, severe
+
+EPILOG = f"""\
+BASE is where this branch left it; it is checked out beside the working tree, with an environment of
+its own. On a scratch database with its schema and rows,
+
+  - it serves, with all its statements prepared, while the new revisions are applied;
+  - its tests run on what they made of an empty one.
+
+Nothing of either may fail. Databases are made and dropped on --server, or on the server that
+[tool.slipway] scratch-server makes; never in DATABASE_URL.
+
+{output.EXIT_CODES}"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to `argparse`'s sub-commands."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "overlap",
+        help="run the version of another git ref on the schema of this one",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "base", nargs="?", default="", metavar="BASE", help="a git ref; by default the base branch"
+    )
+    parser.add_argument("--server", metavar="URL", default="", help="where to make databases")
+    output.add_arguments(parser)
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Try what the arguments name, print what was found, and return the exit code."""
+    try:
+        configuration = load(Path.cwd(), rules.NAMES)
+        found = overlap(configuration, arguments.base, arguments.server)
+    except ProjectError as reason:
+        print(f"slipway overlap: {reason}", file=sys.stderr)
+        return output.FAILED
+    return output.show(found, arguments)
+
+
+def overlap(configuration: Configuration, base: str, server: str) -> Report:
+    """Hold the version at `base` against the revisions that came after it.
+
+    Raises:
+        ProjectError: it could not be tried.
+    """
+    top = _repository(configuration.root)
+    every = history.load(configuration)
+    # What is in no chain would not be missed.
+    unreadable = [(source, source.error) for source in every.sources if source.error]
+    for source, problem in (*unreadable, *every.breaks()):
+        raise ProjectError(f"{source.file.name}: {problem}")
+    difference = history.compare(configuration, every, base)
+    new = [source for source in every.up_to(every.heads) if source.file in difference.new]
+    if not new:
+        return Report(
+            title="overlap",
+            verdict="Nothing to try: no revision is new.",
+            rules=OVERLAP_RULES,
+        )
+    commit = history.base_commit(top, base or configuration.base_branch)
+    with (
+        scratch.scratch_server(configuration, server, "overlap") as made,
+        checkout(top, configuration.root, commit) as old,
+    ):
+        tried = _try(made, old, configuration.root, new)
+    return _report(tried, new, configuration.severities)
+
+
+def _repository(root: Path) -> Path:
+    if not which("git"):
+        raise ProjectError("git is not installed, and knows the version that is running")
+    done = program(["git", "rev-parse", "--show-toplevel"], root)
+    if done.returncode:
+        raise ProjectError(f"{root} is in no git repository, which would know the running version")
+    return Path(done.stdout.strip())
+
+
+@dataclass(frozen=True)
+class Tried:
+    """`suite` is None where the tests were not run."""
+
+    version: str
+    warm: Warm
+    suite: Suite | None
+    understood: bool
+
+
+def _try(server: scratch.Server, old: Checkout, root: Path, new: list[Source]) -> Tried:
+    before = server.create()
+    done = old.run("-m", "alembic", "upgrade", "heads", variables=before.environment)
+    if done.returncode:
+        raise ProjectError(f"the migrations of {old.commit[:12]} fail: {last_line(done)}")
+    after = server.create(before)
+    # Where the revisions stumble over rows, they may still make a schema of none.
+    is_made = not upgrade(root, after, "heads")
+    warm = upgrade_under_service(
+        old, server.create(before), root, new, later=after if is_made else None
+    )
+    understood, suite = understands(old), None
+    if understood and is_made:
+        suite = run_tests(old, server.create(), after, before)
+    return Tried(old.commit[:12], warm, suite, understood)
+
+
+# ---- What is told
+
+NARROWER = ("CheckViolationError", "NotNullViolationError")
+
+
+def _report(tried: Tried, new: list[Source], severities: Mapping[str, str]) -> Report:
+    found = tuple(severe(_findings(tried, new[-1]), severities))
+    suite = tried.suite
+    report = Report(
+        title="overlap",
+        verdict="",
+        findings=found,
+        looked_at=tuple(source.file for source in new),
+        rules=OVERLAP_RULES,
+        details={
+            "version": tried.version,
+            "tests": suite.ran if suite else None,
+            "failed_tests": dict(suite.failures) if suite else {},
+            "untried_tables": tried.warm.untried,
+        },
+    )
+    return replace(report, verdict=_verdict(report, tried))
+
+
+def _findings(tried: Tried, newest: Source) -> Iterator[Finding]:
+    by_cause: dict[tuple[Path, str, str], list[Failure]] = {}
+    for failure in tried.warm.failures:
+        cause = (failure.revision.file, failure.table, failure.error)
+        by_cause.setdefault(cause, []).append(failure)
+    for failures in by_cause.values():
+        yield _of_service(failures, tried.version)
+    by_error: dict[str, list[str]] = {}
+    for test, error in (tried.suite.failures if tried.suite else {}).items():
+        by_error.setdefault(error, []).append(test)
+    for error, tests in by_error.items():
+        others = f" and {count(len(tests) - 1, 'other')}" if len(tests) > 1 else ""
+        # Which revision did it is not known: the tests see what all of them made.
+        yield _finding("old-test-fails", newest, f"{tests[0]}{others}, of {tried.version}: {error}")
+
+
+def _of_service(failures: Sequence[Failure], version: str) -> Finding:
+    first = failures[0]
+    if not first.kind:
+        return _finding("upgrade-fails", first.revision, first.error)
+    name = "stale-plan" if first.is_stale else "old-version-fails"
+    if all(failure.is_extreme for failure in failures) and first.error.startswith(NARROWER):
+        name = "narrower-values"
+    kinds = ", ".join(failure.kind for failure in failures)
+    message = f"{first.table}: {kinds}, as {version} sends it: {first.error}"
+    return _finding(name, first.revision, message, first.sql)
+
+
+def _finding(name: str, source: Source, message: str, sql: str = "") -> Finding:
+    rule = OVERLAP_RULES[name]
+    return Finding(
+        rule=name,
+        severity=rule.severity,
+        message=message,
+        instead=rule.instead,
+        file=source.file,
+        line=source.line_of("upgrade"),
+        revision=source.revision,
+        sql=sql,
+    )
+
+
+def _verdict(report: Report, tried: Tried) -> str:
+    revisions = count(len(report.looked_at), "new revision")
+    if tried.suite:
+        tests = f"{count(tried.suite.ran, 'test')} of {tried.version}"
+    elif tried.understood:
+        tests = f"no tests of {tried.version}"
+    else:
+        tests = f"not its tests: tests/conftest.py of {tried.version} does not know {VARIABLE} yet"
+    untried = tried.warm.untried
+    tables = f", tables without rows: {', '.join(untried)}" if untried else ""
+    found = report.counts() or "nothing failed"
+    return f"{tried.version} on {revisions}, serving and {tests}{tables}: {found}."

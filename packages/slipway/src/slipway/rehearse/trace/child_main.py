@@ -1,0 +1,347 @@
+"""The child process of `trace`: runs Alembic with the project's own env.py, and tells of each
+statement that a revision sends.
+
+`python -m slipway.rehearse.trace.child_main MODE DIRECTION REVISION` in the folder of a
+project, whose settings name the database. In the mode `trace` it asks PostgreSQL before and after each statement
+what that did; in the mode `watch` it sends nothing of its own. It tells in lines of JSON on its
+standard output, which is closed to the migrations: what they print goes to the standard error.
+"""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from functools import partial, update_wrapper
+from inspect import unwrap
+from time import monotonic
+from types import FrameType
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+import greenlet  # type: ignore[import-untyped]
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import RevisionStep
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, Pool, event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.engine.interfaces import ExecutionContext
+from sqlalchemy.exc import DBAPIError
+
+from slipway.locks import is_strong
+from slipway.rehearse.model import Statement
+from slipway.rehearse.trace.effects import (
+    OWN,
+    Facts,
+    Snapshot,
+    concurrent,
+    facts,
+    is_telling,
+    lock_timeout,
+    snapshot,
+    tried,
+)
+from slipway.runner.run import BLOCKERS
+
+MODES, DIRECTIONS = ("trace", "watch"), ("upgrade", "downgrade")
+Tell = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Running:
+    """The revision that runs, and where: its file, and the greenlet of Alembic."""
+
+    revision: str
+    file: str
+    line: int
+    greenlet: Any
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A statement on its way. `before` is None where nothing is asked, `facts` are known already
+    where it was tried before."""
+
+    statement: Statement
+    before: Snapshot | None = None
+    facts: Facts | None = None
+
+
+class Observer:
+    """Listens to all engines of the process, so that env.py stays as it is."""
+
+    def __init__(self, tell: Tell) -> None:
+        self.tell = tell
+        self.running: Running | None = None
+        self.sent: WeakKeyDictionary[ExecutionContext, Sent] = WeakKeyDictionary()
+
+    def listen(self) -> None:
+        event.listen(Engine, "before_cursor_execute", self._before)
+        event.listen(Engine, "after_cursor_execute", self._after)
+        event.listen(Engine, "handle_error", self._failed)
+
+    # ---- Revisions
+
+    def observed(self, step: RevisionStep) -> RevisionStep:
+        """A step of Alembic's that tells when its revision runs."""
+        run = partial(self._run, step, step.migration_fn)
+        step.migration_fn = update_wrapper(run, step.migration_fn)
+        return step
+
+    def _run(self, step: RevisionStep, function: Callable[..., None], **options: Any) -> None:
+        script = step.revision
+        code = unwrap(function).__code__
+        self.running = Running(
+            script.revision, script.path, code.co_firstlineno, greenlet.getcurrent()
+        )
+        self.begin()
+        self.tell(
+            "begun",
+            revision=script.revision,
+            file=script.path,
+            message=(script.doc or "").strip(),
+            phase=str(getattr(script.module, "phase", "")),
+        )
+        try:
+            function(**options)
+        except BaseException as error:
+            self.tell("raised", line=self._line_of(error), error=reason(error))
+            raise
+        finally:
+            self.running = None
+
+    def _line_of(self, error: BaseException) -> int:
+        running = cast("Running", self.running)
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == running.file]
+        return lines[-1] if lines and lines[-1] else running.line
+
+    def begin(self) -> None:
+        """A revision begins."""
+
+    # ---- Statements
+
+    def _before(
+        self,
+        connection: Connection,
+        cursor: Any,
+        sql: str,
+        parameters: Any,
+        context: ExecutionContext,
+        many: bool,
+    ) -> None:
+        if not self.running or not _is_of_revision(context):
+            return
+        statement = Statement(
+            revision=self.running.revision,
+            file=self.running.file,
+            line=self._line(sys._getframe(1)),
+            sql=sql.strip(),
+            started=monotonic(),
+            seconds=0,
+            autocommit=_is_autocommit(connection),
+        )
+        sent = self.look(connection, statement, parameters)
+        started = replace(sent.statement, started=monotonic())
+        self.sent[context] = replace(sent, statement=started)
+
+    def _after(
+        self,
+        connection: Connection,
+        cursor: Any,
+        sql: str,
+        parameters: Any,
+        context: ExecutionContext,
+        many: bool,
+    ) -> None:
+        if sent := self.sent.pop(context, None):
+            statement = replace(
+                sent.statement, seconds=monotonic() - sent.statement.started, times=1
+            )
+            found = self.facts(connection, sent)
+            self.tell("statement", **{**asdict(statement), **(asdict(found) if found else {})})
+
+    def _failed(self, context: ExceptionContext) -> None:
+        execution = context.execution_context
+        if execution and (sent := self.sent.pop(execution, None)):
+            seconds = monotonic() - sent.statement.started
+            error = reason(context.original_exception)
+            self.tell("statement", **asdict(replace(sent.statement, seconds=seconds, error=error)))
+
+    def look(self, connection: Connection, statement: Statement, parameters: Any) -> Sent:
+        """Look before a statement is sent."""
+        return Sent(statement)
+
+    def facts(self, connection: Connection, sent: Sent) -> Facts | None:
+        """What a statement did that has ended."""
+        return None
+
+    def _line(self, frame: FrameType | None) -> int:
+        """Where in the revision's file a statement comes from, the innermost line.
+
+        What `op.run_async` is given runs beside Alembic's stack, which waits for it in that line.
+        """
+        running = cast("Running", self.running)
+        for start in (frame, running.greenlet.gr_frame):
+            for found in _frames(start):
+                if found.f_code.co_filename == running.file:
+                    return found.f_lineno
+        return running.line
+
+
+def _frames(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame:
+        yield frame
+        frame = frame.f_back
+
+
+def _is_of_revision(context: ExecutionContext) -> bool:
+    """Not one of the rehearsal, nor of the runner, which looks for who is in its way."""
+    is_own = context.execution_options.get(OWN, False)
+    return not is_own and context.invoked_statement is not BLOCKERS
+
+
+def _is_autocommit(connection: Connection) -> bool:
+    return connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    cause: BaseException = error
+    if isinstance(error, DBAPIError) and error.orig:
+        cause = error.orig
+    # asyncpg's own, where SQLAlchemy has wrapped it
+    if type(cause).__module__.startswith("sqlalchemy") and cause.__cause__:
+        cause = cause.__cause__
+    return " ".join(f"{type(cause).__name__}: {cause}".split())
+
+
+# ---- With facts
+
+
+class Tracer(Observer):
+    """Asks before and after each statement; of those that are sent again and again, only once for
+    each set of locks that their transaction holds."""
+
+    def __init__(self, tell: Tell) -> None:
+        super().__init__(tell)
+        self.known: frozenset[int] | None = None
+        self.seen: set[tuple[str, int, bool]] = set()
+
+    def listen(self) -> None:
+        super().listen()
+        event.listen(Engine, "do_connect", _ask_for_messages)
+        event.listen(Pool, "connect", _keep_messages)
+
+    def begin(self) -> None:
+        self.known = None
+        self.seen.clear()
+
+    def look(self, connection: Connection, statement: Statement, parameters: Any) -> Sent:
+        key = (statement.sql, statement.line, statement.autocommit)
+        if key in self.seen:
+            return Sent(statement)
+        self.seen.add(key)
+        # A transaction that has failed can only be rolled back, and says nothing.
+        with suppress(DBAPIError):
+            before = snapshot(connection)
+            if self.known is None:
+                self.known = before.tables
+                self.tell("connected", lock_timeout=lock_timeout(connection))
+            found = None
+            if not connection.connection.driver_connection.is_in_transaction():  # type: ignore[union-attr]
+                statement = replace(statement, autocommit=True)
+                found = tried(connection, statement.sql, parameters, self.known)
+            connection.info["said"].clear()
+            return Sent(statement, before, found)
+        return Sent(statement)
+
+    def facts(self, connection: Connection, sent: Sent) -> Facts | None:
+        if sent.facts or not sent.before:
+            return sent.facts
+        known = cast("frozenset[int]", self.known)
+        with suppress(DBAPIError):
+            after = snapshot(connection)
+            compare = concurrent if sent.statement.autocommit else facts
+            found = compare(sent.before, after, known, connection.info["said"])
+            if any(map(is_strong, found.locks.values())):
+                self.seen.clear()
+            return found
+        return None
+
+
+def _ask_for_messages(
+    dialect: Any, record: Any, arguments: list[Any], parameters: dict[str, Any]
+) -> None:
+    settings = parameters.get("server_settings", {})
+    parameters["server_settings"] = {**settings, "client_min_messages": "debug1"}
+
+
+def _keep_messages(connection: Any, record: Any) -> None:
+    said: list[str] = record.info.setdefault("said", [])
+
+    def listen(_: Any, message: Any) -> None:
+        if is_telling(message):
+            said.append(message.message)
+
+    connection.driver_connection.add_log_listener(listen)
+
+
+# ---- Alembic
+
+
+def migrate(observer: Observer, config: Config, direction: str, target: str) -> None:
+    """Do what `alembic upgrade` and `alembic downgrade` do, observed."""
+    script = ScriptDirectory.from_config(config)
+
+    # The runner tells commands apart by the names of these functions.
+    def upgrade(heads: Any, _: Any) -> Iterator[RevisionStep]:
+        return steps(script._upgrade_revs(target, heads))
+
+    def downgrade(heads: Any, _: Any) -> Iterator[RevisionStep]:
+        return steps(script._downgrade_revs(target, heads))
+
+    def steps(found: list[Any]) -> Iterator[RevisionStep]:
+        for step in found:
+            yield observer.observed(step)
+            # Alembic takes the next one when the transaction of this one has been committed.
+            observer.tell("applied", revision=step.revision.revision)
+
+    work = upgrade if direction == "upgrade" else downgrade
+    with EnvironmentContext(config, script, fn=work, destination_rev=target):
+        script.run_env()
+
+
+def run(observer: Observer, direction: str, target: str) -> None:
+    """Migrate, and tell how it ended."""
+    error = ""
+    try:
+        config = Config("alembic.ini", toml_file="pyproject.toml")
+        migrate(observer, config, direction, target)
+    except SystemExit as end:  # the way of env.py to say what is wrong
+        error = " ".join(str(end.code or "").split())
+    # Migrations are anybody's code: whatever they raise is what they did.
+    except BaseException as raised:
+        error = reason(raised)
+    observer.tell("ended", error=error)
+
+
+def main() -> None:
+    mode, direction, target = sys.argv[1:]
+    output = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def tell(what: str, **parts: Any) -> None:
+        line = {"event": what, "moment": monotonic(), **parts}
+        print(json.dumps(line), file=output, flush=True)
+
+    observer = Tracer(tell) if mode == "trace" else Observer(tell)
+    observer.listen()
+    run(observer, direction, target)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""Databases to try things in, on a server that was named for it or on one of their own.
+
+`DATABASE_URL` plays no part. The server is sent `CREATE DATABASE` and `DROP DATABASE`, for names
+of our own; the database that its URL names is only connected to.
+"""
+
+import os
+import pkgutil
+import re
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+
+from sqlalchemy import URL, make_url, pool, text
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from slipway import interrupts
+from slipway.project.configuration import Configuration, ProjectError
+
+
+def environment(url: str) -> dict[str, str]:
+    """The settings of a project that make it use a scratch database and no other."""
+    # Passwords of examples are refused elsewhere, and here is nothing to protect.
+    return {"DATABASE_URL": url, "MIGRATION_DATABASE_URL": url, "ENVIRONMENT": "development"}
+
+
+@dataclass(frozen=True)
+class Database:
+    """`url` is for SQLAlchemy, with asyncpg."""
+
+    url: URL
+
+    @property
+    def name(self) -> str:
+        return str(self.url.database)
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What makes a program of the project use this database and no other."""
+        return environment(self.url.render_as_string(hide_password=False))
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server with the databases that were made here; `purpose` stands in their names."""
+
+    url: URL
+    purpose: str
+    databases: list[Database] = field(default_factory=list)
+
+    def create(self, template: Database | None = None) -> Database:
+        """Make an empty database, or a copy of one that nobody is connected to.
+
+        Raises:
+            ProjectError: the server is not there, or does not let this user make databases.
+        """
+        name = f"scratch_{self.purpose}_{os.getpid()}_{secrets.token_hex(4)}"
+        copied = f" TEMPLATE {template.name}" if template else ""
+        database = Database(self.url.set(database=name))
+        # Before it is there: the answer may be lost where the database is not.
+        self.databases.append(database)
+        interrupts.run(self._execute(f"CREATE DATABASE {name}{copied}"))
+        return database
+
+    def drop(self) -> None:
+        """Drop what was made here, whoever is connected.
+
+        Raises:
+            ProjectError: the server is no longer there.
+        """
+        while self.databases:
+            database = self.databases.pop()
+            interrupts.run(self._execute(f"DROP DATABASE IF EXISTS {database.name} WITH (FORCE)"))
+
+    async def _execute(self, statement: str) -> None:
+        engine = create_async_engine(
+            self.url, poolclass=pool.NullPool, isolation_level="AUTOCOMMIT"
+        )
+        try:
+            async with engine.connect() as connection:
+                await connection.execute(text(statement))
+        except (OSError, DBAPIError) as error:
+            raise ProjectError(f"{statement} on {self.url!r}: {told(error)}") from error
+        finally:
+            await engine.dispose()
+
+
+def told(error: OSError | DBAPIError) -> str:
+    """The first line of what went wrong; its name where it says nothing, as a timeout does."""
+    reason = error.orig if isinstance(error, DBAPIError) else error
+    return str(reason).partition("\n")[0] or type(reason).__name__
+
+
+@contextmanager
+def scratch_server(configuration: Configuration, url: str, purpose: str) -> Iterator[Server]:
+    """Find a server for databases that are dropped when the block ends, however it ends.
+
+    Args:
+        url: of the server; nothing for the one that the setting `scratch-server` makes.
+        purpose: what the databases are for, in lower case, to be seen in their names.
+
+    Raises:
+        ProjectError: there is no server, or it refuses.
+    """
+    with nullcontext(url) if url else _own_server(configuration) as found:
+        server = Server(parse_url(found), purpose)
+        try:
+            yield server
+        except ProjectError:
+            # Where the server is gone, nothing can be dropped, and what came first is the reason.
+            while server.databases:
+                with suppress(ProjectError):
+                    server.drop()
+            raise
+        finally:
+            server.drop()
+
+
+def parse_url(url: str) -> URL:
+    """The URL of a PostgreSQL, as libpq or SQLAlchemy has it, for SQLAlchemy with asyncpg.
+
+    Raises:
+        ProjectError: it is none. The message does not hold it, for it may hold a password.
+    """
+    parsed = None
+    with suppress(ArgumentError, ValueError):
+        parsed = make_url(re.sub(r"^postgres://", "postgresql://", url))
+    if parsed is None or parsed.get_backend_name() != "postgresql" or not parsed.database:
+        raise ProjectError(
+            "the URL of the server must look like postgresql://user:password@host:5432/database"
+        )
+    # libpq spells TLS as `sslmode`, asyncpg as `ssl`; asyncpg knows no channel binding.
+    sslmode = parsed.query.get("sslmode")
+    parsed = parsed.set(drivername="postgresql+asyncpg")
+    parsed = parsed.difference_update_query(["sslmode", "channel_binding"])
+    return parsed.update_query_dict({"ssl": sslmode}) if sslmode else parsed
+
+
+@contextmanager
+def _own_server(configuration: Configuration) -> Iterator[str]:
+    name = configuration.scratch_server
+    if not name:
+        raise ProjectError(
+            "no server to try it on: name one with --server URL, or a context manager that yields "
+            'the URL of one in pyproject.toml, [tool.slipway] scratch-server = "module:function"'
+        )
+    with ExitStack() as stack:
+        try:
+            make: Callable[[], AbstractContextManager[str]] = pkgutil.resolve_name(name)
+            url = stack.enter_context(make())
+        # Whoever makes it has errors of its own.
+        except Exception as error:
+            raise ProjectError(
+                f"{name}, the scratch-server of pyproject.toml: {error}; --server URL names another"
+            ) from error
+        yield url

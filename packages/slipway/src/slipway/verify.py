@@ -1,0 +1,286 @@
+"""`slipway verify`: hold a database against the revisions and the models, by looking.
+
+It connects as Alembic does, through `env.py`, and reads catalogues in one transaction that cannot
+write; so it may run against production at any time, as the user of the service.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from alembic.autogenerate import produce_migrations, render_op_text
+from alembic.autogenerate.api import AutogenContext
+from alembic.config import Config
+from alembic.operations import ops
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Row, text
+
+from slipway import output, rules
+from slipway.guard.judge import replay
+from slipway.guard.record import Recorded
+from slipway.guard.schema import Schema
+from slipway.guard.sql.statements import Name
+from slipway.project.configuration import Configuration, ProjectError, load
+from slipway.project.history import History
+from slipway.project.history import load as load_history
+from slipway.project.source import Source
+from slipway.report import Finding, Report, Rule, severe
+
+EPILOG = f"""\
+Reads the database of MIGRATION_DATABASE_URL or DATABASE_URL in one read-only transaction.
+
+{output.EXIT_CODES}"""
+
+VERIFY_RULES = {
+    rule.name: rule
+    for rule in (
+        Rule(
+            name="not-at-head",
+            severity="error",
+            summary="The database is not at the revision that this code wants",
+            why="The service meets a schema that it was not written for.",
+            instead="uv run alembic upgrade head\n",
+        ),
+        Rule(
+            name="invalid-index",
+            severity="error",
+            summary="An index is left invalid by a build that failed",
+            why="PostgreSQL maintains it with every write and never uses it.",
+            instead="DROP INDEX CONCURRENTLY {name};  -- and build it again in a revision\n",
+        ),
+        Rule(
+            name="not-validated",
+            severity="error",
+            summary="A constraint is NOT VALID where the revisions say that it holds",
+            why="Rows may break it, and the planner does not rely on it.",
+            instead="ALTER TABLE {table} VALIDATE CONSTRAINT {name};\n",
+        ),
+        Rule(
+            name="models-disagree",
+            severity="error",
+            summary="The models and the schema differ",
+            why="Queries fail on what the schema does not have, or it has what nobody knows of.",
+            instead='just migrate-gen "what differs"  # or undo what was done by hand\n',
+        ),
+    )
+}
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to `argparse`'s sub-commands."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "verify",
+        help="say where a database differs from the revisions and the models",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    output.add_arguments(parser)
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Look at the database, print what was found, and return the exit code."""
+    try:
+        found = verify(load(Path.cwd(), rules.NAMES))
+    except ProjectError as error:
+        print(f"slipway verify: {error}", file=sys.stderr)
+        return output.FAILED
+    # What env.py ends with, where the settings are wrong, or the database does not let it look.
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(f"slipway verify: {end.code}", file=sys.stderr)
+        return end.code if end.code == INTERRUPTED else output.FAILED
+    return output.show(found, arguments)
+
+
+INTERRUPTED = 130
+
+
+def verify(configuration: Configuration) -> Report:
+    """Look at the database that `env.py` leads to.
+
+    Raises:
+        ProjectError: the revisions cannot be read.
+        SystemExit: `env.py` cannot go on; with its message.
+    """
+    history = load_history(configuration)
+    if not history.heads:
+        raise ProjectError("there are no revisions to hold a database against")
+    seen = _look(configuration.root)
+    expected, statements = replay(history, configuration)
+    places = _Places(history, statements)
+    found = [
+        *_behind(history, seen.heads),
+        *_invalid_indexes(seen.invalid, places),
+        *_not_validated(seen.unvalidated, expected, places),
+        *(
+            _finding("models-disagree", difference, places.newest)
+            for difference in seen.differences
+        ),
+    ]
+    report = Report(
+        title="verification",
+        verdict="",
+        findings=tuple(severe(found, configuration.severities)),
+        looked_at=tuple(source.file for source in history.sources),
+        rules=VERIFY_RULES,
+        details={"revisions": sorted(seen.heads)},
+    )
+    at = ", ".join(sorted(seen.heads)) or "no revision"
+    return replace(report, verdict=f"At {at}: {report.counts() or 'as the revisions say'}.")
+
+
+# ---- What the database says
+
+
+@dataclass(frozen=True)
+class _Seen:
+    heads: frozenset[str]
+    invalid: Sequence[Row[Any]]
+    unvalidated: Sequence[Row[Any]]
+    differences: tuple[str, ...]
+
+
+def _look(root: Path) -> _Seen:
+    seen: list[_Seen] = []
+    config = Config(root / "alembic.ini", toml_file=root / "pyproject.toml")
+    script = ScriptDirectory.from_config(config)
+
+    # The runner knows commands by the names of their functions, and lets this one only read.
+    def verify(heads: Sequence[str], migration: MigrationContext) -> None:
+        connection = migration.connection
+        assert connection is not None  # noqa: S101  there is always one when online
+        at_head = set(heads) == set(script.get_heads())
+        seen.append(
+            _Seen(
+                frozenset(heads),
+                _rows(connection, INVALID_INDEXES),
+                _rows(connection, UNVALIDATED),
+                # Elsewhere it would only repeat what the missing revisions do.
+                tuple(_differences(migration)) if at_head else (),
+            )
+        )
+
+    with EnvironmentContext(config, script, fn=verify):
+        script.run_env()
+    return seen[0]
+
+
+def _rows(connection: Connection, query: str) -> Sequence[Row[Any]]:
+    return connection.execute(text(query)).all()
+
+
+# One that somebody builds at this moment is not valid either, and no leftover.
+INVALID_INDEXES = """
+SELECT n.nspname AS schema, i.relname AS name, indrelid::regclass::text AS table
+FROM pg_index
+JOIN pg_class AS i ON i.oid = indexrelid JOIN pg_namespace AS n ON n.oid = relnamespace
+WHERE NOT indisvalid
+AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index AS p WHERE p.index_relid = indexrelid)
+ORDER BY 1, 2
+"""
+UNVALIDATED = """
+SELECT n.nspname AS schema, t.relname AS table, conname AS name, pg_get_constraintdef(c.oid) AS sql
+FROM pg_constraint AS c
+JOIN pg_class AS t ON t.oid = conrelid JOIN pg_namespace AS n ON n.oid = relnamespace
+WHERE NOT convalidated ORDER BY 1, 2, 3
+"""
+
+
+def _differences(migration: MigrationContext) -> Iterator[str]:
+    """What autogenerate would write, each operation as its code."""
+    metadata = migration.opts["target_metadata"]
+    script = produce_migrations(migration, metadata)
+    context = AutogenContext(migration, metadata)
+    for operation in _flat(script.upgrade_ops.ops if script.upgrade_ops else ()):
+        lines = (line.strip() for line in render_op_text(context, operation).splitlines())
+        yield f"the models and the schema differ by {' '.join(lines)}"
+
+
+def _flat(operations: Iterable[ops.MigrateOperation]) -> Iterator[ops.MigrateOperation]:
+    for operation in operations:
+        if isinstance(operation, ops.OpContainer):
+            yield from _flat(operation.ops)
+        else:
+            yield operation
+
+
+# ---- What is wrong with it
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where revisions speak of something."""
+
+    history: History
+    statements: Sequence[tuple[Source, Recorded]]
+
+    @property
+    def newest(self) -> tuple[Source, int]:
+        source = self.history.heads[-1]
+        return source, source.line_of("upgrade")
+
+    def of(self, name: str) -> tuple[Source, int]:
+        """The last statement that names it, or else the newest revision."""
+        for source, recorded in reversed(self.statements):
+            if recorded.lines and re.search(rf"\b{re.escape(name)}\b", recorded.sql):
+                return source, recorded.lines[0]
+        return self.newest
+
+
+def _behind(history: History, heads: frozenset[str]) -> Iterator[Finding]:
+    known = [history.by_id[head] for head in heads if head in history.by_id]
+    applied = {source.file for source in history.up_to(known)}
+    for head in sorted(heads - history.by_id.keys()):
+        place = (history.heads[-1], history.heads[-1].line_of("revision"))
+        message = f"the database is at {head}, which is not among these revisions"
+        yield _finding("not-at-head", message, place)
+    if heads - history.by_id.keys():
+        return  # it may well have the others, and more
+    for source in history.up_to(history.heads):
+        if source.file not in applied:
+            message = f"{source.revision} is not applied"
+            yield _finding("not-at-head", message, (source, source.line_of("revision")))
+
+
+def _invalid_indexes(rows: Iterable[Row[Any]], places: _Places) -> Iterator[Finding]:
+    for row in rows:
+        name = str(Name(row.schema, row.name))
+        message = f"the index {name} of {row.table} is invalid"
+        yield _finding("invalid-index", message, places.of(row.name), name=name)
+
+
+def _not_validated(
+    rows: Iterable[Row[Any]], expected: Schema, places: _Places
+) -> Iterator[Finding]:
+    for row in rows:
+        table = Name(row.schema, row.table)
+        known = expected.table(table).constraints.get(row.name)
+        if known and not known.valid:
+            continue
+        said = "a revision validates it" if known else "no revision speaks of it"
+        message = f"the constraint {row.name} of {table} is not validated, and {said}"
+        place = places.of(row.name)
+        yield _finding("not-validated", message, place, sql=row.sql, name=row.name, table=table)
+
+
+def _finding(
+    rule_name: str, message: str, place: tuple[Source, int], /, sql: str = "", **names: object
+) -> Finding:
+    rule, (source, line) = VERIFY_RULES[rule_name], place
+    return Finding(
+        rule=rule_name,
+        severity=rule.severity,
+        message=message,
+        instead=rule.instead.format(**names) if names else rule.instead,
+        file=source.file,
+        line=line,
+        revision=source.revision,
+        sql=sql,
+    )

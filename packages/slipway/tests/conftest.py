@@ -1,0 +1,65 @@
+"""A PostgreSQL for each worker, an empty database for each test, and one process that records."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import psycopg
+import pytest
+
+from packages.slipway.tests.history import History
+from slipway import devdb
+from slipway.guard import record
+from slipway.guard.record import Recording
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    with devdb.temporary_server() as url:
+        yield url
+
+
+@pytest.fixture
+def history(server: str, tmp_path: Path) -> Iterator[History]:
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE history")
+        yield History(tmp_path, server.replace("/postgres?", "/history?"))
+        connection.execute("DROP DATABASE history WITH (FORCE)")
+
+
+# To start one for each test would take most of the time.
+Started = record._Child
+
+
+class Kept:
+    """A recording process that ends with the tests, or when it fails."""
+
+    running: ClassVar[dict[str, Started]] = {}
+
+    def __init__(self, search_path: Sequence[str]) -> None:
+        helpers = [folder for folder in search_path if Path(folder, "case_helpers.py").exists()]
+        self.key = " ".join(helpers)
+        if self.key not in self.running:
+            self.running[self.key] = Started(search_path)
+        self.child = self.running[self.key]
+
+    def ask(self, file: Path) -> None:
+        self.child.ask(file)
+
+    def answer(self, seconds: float) -> Recording | str:
+        answer = self.child.answer(seconds)
+        if isinstance(answer, str):
+            self.running.pop(self.key).end()
+        return answer
+
+    def end(self) -> None:
+        pass
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept_child() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(record, "_Child", Kept)
+        yield
+    for child in Kept.running.values():
+        child.end()

@@ -1,0 +1,39 @@
+"""A folder for `devdb`; nothing that runs there survives the test."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from packages.slipway.tests.devdb.processes import Project
+from packages.slipway.tests.processes import until
+from slipway import devdb
+
+SOURCE = str(Path(devdb.__file__).parents[1])
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    for name in ("DATABASE_URL", "ENVIRONMENT"):
+        kept.pop(name, None)
+    return kept | {"PYTHONPATH": SOURCE}
+
+
+@pytest.fixture
+def sockets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The TMPDIR of the test; a short one, and its own, so that leftovers can be counted."""
+    return tmp_path_factory.mktemp("t")
+
+
+@pytest.fixture
+def project(tmp_path: Path, environment: dict[str, str], sockets: Path) -> Iterator[Project]:
+    project = Project(tmp_path, environment | {"TMPDIR": str(sockets)})
+    yield project
+    for process in project.started:
+        with suppress(ProcessLookupError):
+            process.kill()
+        process.communicate()
+    until(project.gone)

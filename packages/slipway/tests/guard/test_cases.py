@@ -1,0 +1,76 @@
+"""Migrations of all kinds with the exact rules that they break."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from packages.slipway.tests.guard.project import Case, broken_rules, each, judge_all
+
+FOLDER = Path(__file__).parent
+CATALOGUE = tomllib.loads((FOLDER / "cases.toml").read_text())
+MORE = tomllib.loads((FOLDER / "more_cases.toml").read_text())
+CASES = [*each(CATALOGUE["case"]), *each(MORE["case"])]
+
+
+@pytest.fixture(scope="module")
+def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
+    return judge_all(tmp_path_factory.mktemp("cases"), CATALOGUE["base"], CASES)
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in CASES])
+def test_a_migration_breaks_exactly_these_rules(
+    findings: dict[str, list[dict[str, Any]]], case: Case
+) -> None:
+    found = findings.get(case.id, [])
+
+    assert broken_rules(found) == case.expected(), found
+
+
+def test_every_case_is_there_once() -> None:
+    assert len({case.id for case in CASES}) == len(CASES) >= 96
+
+
+def at(findings: dict[str, list[dict[str, Any]]], case: str) -> dict[str, Any]:
+    [finding] = findings[case]
+    return finding
+
+
+SEVERITIES = {
+    "alter_type_varchar_widen": "warning",
+    "alter_type_varchar_text": "warning",
+    "alter_type_int_bigint": "error",
+    "alter_type_varchar_narrow": "error",
+    "widened_with_a_check": "error",
+    "widened_under_an_expression": "error",
+    "numeric_with_more_digits": "warning",
+    "numeric_with_another_scale": "error",
+    "server_default_none": "error",
+    "drop_default_nullable": "warning",
+    "not_null_dance_good": "info",
+}
+
+
+@pytest.mark.parametrize(("case", "severity"), SEVERITIES.items())
+def test_how_severe_it_is_depends_on_what_is_known(
+    findings: dict[str, list[dict[str, Any]]], case: str, severity: str
+) -> None:
+    assert at(findings, case)["severity"] == severity
+
+
+def test_the_advice_for_a_check_is_that_check(findings: dict[str, list[dict[str, Any]]]) -> None:
+    advice = at(findings, "check_with_operators")["instead"]
+
+    compile(advice, "advice", "exec")
+    assert "\"age\" >= 0 AND note <> \\'x\\'" in advice
+
+
+def test_a_finding_names_the_object_and_the_line(findings: dict[str, list[dict[str, Any]]]) -> None:
+    finding = at(findings, "helper_imported")
+
+    assert "acct.age" in finding["message"]
+    assert 'op.drop_column("acct", "age")' in finding["instead"]
+    lines = Path("migrations/versions/helper_imported.py")
+    assert finding["file"] == lines.as_posix()
+    assert finding["sql"] == "ALTER TABLE acct DROP COLUMN age"

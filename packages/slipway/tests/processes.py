@@ -1,0 +1,94 @@
+"""Programs that tests run, in an environment that is the same on every machine."""
+
+import os
+import random
+import re
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+# What must not reach a rendered project: our virtual environment, a database of the developer's,
+# and what makes each start of Python slow.
+UNWANTED = {
+    "DATABASE_URL",
+    "ENVIRONMENT",
+    "MIGRATION_DATABASE_URL",
+    "PYTHONDONTWRITEBYTECODE",
+    "VIRTUAL_ENV",
+}
+IDENTITY = {
+    f"GIT_{role}_{key}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for key, value in [("NAME", "Ada"), ("EMAIL", "ada@example.com")]
+}
+
+
+# Below those that the system gives out by itself, and others for each worker of a run.
+_FIRST_PORT = 20_000 + 6_000 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 2)
+_PORTS = iter(random.sample(range(_FIRST_PORT, _FIRST_PORT + 6_000), 6_000))
+
+
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a program of a rendered project."""
+    kept = {name: value for name, value in os.environ.items() if name not in UNWANTED}
+    return {**kept, **IDENTITY, **variables}
+
+
+def run(
+    *command: str | Path,
+    cwd: Path,
+    check: bool = True,
+    input: str | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a program; where `check` is set, a failure shows what it printed."""
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=environment(variables or {}),
+        input=input,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    if check and done.returncode:
+        command_line = " ".join(map(str, command))
+        raise AssertionError(
+            f"{command_line} ended with {done.returncode}\n{done.stdout}{done.stderr}"
+        )
+    return done
+
+
+def git(*arguments: str, cwd: Path) -> str:
+    return run("git", *arguments, cwd=cwd).stdout
+
+
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
+    """Wait for something that happens by itself."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    """A port for something that starts later; it is given once."""
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            port = next(_PORTS)
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def one_line(text: str) -> str:
+    """What a command says on stderr, without what `uv` and `just` add about themselves."""
+    noise = re.compile(
+        r"^(uv run |error: recipe |warning: |\s*(Building|Built|Using|Creating|Install|Uninstall))"
+    )
+    lines = [line for line in text.splitlines() if line.strip() and not noise.match(line)]
+    assert len(lines) == 1, text
+    return lines[0]

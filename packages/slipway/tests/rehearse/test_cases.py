@@ -1,0 +1,45 @@
+"""What PostgreSQL does in migrations of all kinds, seen by the trace."""
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from packages.slipway.tests.guard.project import Case, each
+from packages.slipway.tests.rehearse.project import rehearsed, trace_all
+from packages.slipway.tests.rows import ROOT
+from slipway.rehearse.trace.child import Run
+from slipway.rehearse.trace.findings import of_statements
+
+CATALOGUE = tomllib.loads((ROOT / "packages/slipway/tests/guard/cases.toml").read_text())
+CASES = list(each(CATALOGUE["case"]))
+FACTS = {
+    "rewritten-under-lock": "rewrite",
+    "scanned-under-lock": "scan",
+    "locked-in-chain": "chain",
+}
+# Besides what the catalogue says: a foreign key also locks the table that it refers to, and the
+# runner refuses to call something done that Alembic could not write down.
+BESIDES = {"add_column_fk_two_statements": {"chain"}, "bind_commit": {"fails"}}
+
+
+def facts(run: Run) -> set[str]:
+    found = {FACTS[finding.rule] for finding in of_statements(run.statements)}
+    return found | ({"fails"} if run.failure else set())
+
+
+@pytest.fixture(scope="module")
+def runs(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]:
+    folder = tmp_path_factory.mktemp("cases")
+    with rehearsed(server, folder, "catalogue", CATALOGUE["base"]) as project:
+        revisions = project.add_cases(CASES)
+        found = trace_all(project, server, revisions.values())
+        yield dict(zip(revisions, found, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in CASES])
+def test_the_trace_finds_exactly_what_postgresql_does(runs: dict[str, Run], case: Case) -> None:
+    assert facts(runs[case.id]) == set(case.facts) | BESIDES.get(case.id, set())
+    assert {Path(s.file).parent.name for s in runs[case.id].statements} <= {"versions"}

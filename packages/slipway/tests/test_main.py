@@ -1,0 +1,63 @@
+"""What the commands have in common, whatever they do."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from packages.slipway.tests.processes import environment, one_line
+from packages.slipway.tests.rows import ROOT
+from slipway.__main__ import COMMANDS
+
+
+def slipway(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "slipway", *arguments],
+        cwd=folder,
+        env=environment({"PYTHONPATH": str(ROOT / "template/src"), "COLUMNS": "200"}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_wrong_usage_and_no_project_have_the_same_exit_codes_everywhere(
+    command: str, tmp_path: Path
+) -> None:
+    wrong, nowhere = slipway(tmp_path, command, "--nonsense"), slipway(tmp_path, command)
+
+    assert wrong.returncode == 2
+    assert nowhere.returncode == 3
+    assert one_line(nowhere.stderr)
+    assert nowhere.stdout == ""
+
+
+def test_a_report_that_nobody_reads_to_its_end_is_no_success() -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "slipway", "guard", "--explain", "truncate"],
+        cwd=ROOT / "template",
+        env=environment({"PYTHONPATH": str(ROOT / "template/src")}),
+        stdout=writes,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writes)
+
+    assert done.returncode == 128 + signal.SIGPIPE
+    assert done.stderr == b""
+
+
+# A backfill finds nothing: it does something, and says so in text or JSON.
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "backfill"])
+def test_findings_come_in_the_same_forms_from_every_command(command: str, tmp_path: Path) -> None:
+    told = slipway(tmp_path, command, "--help").stdout
+
+    assert "--format {text,json,sarif,github,markdown}" in told
+    assert "--fail-on {error,warning,info}" in told

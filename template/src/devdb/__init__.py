@@ -1,6 +1,0 @@
-"""A PostgreSQL for development and tests: `devdb COMMAND...`, or as a library."""
-
-from devdb.libpq import libpq_environment
-from devdb.server import DevdbError, temporary_server
-
-__all__ = ["DevdbError", "libpq_environment", "temporary_server"]

@@ -1,1 +1,0 @@
-"""Makes schema changes safe; knows Alembic, SQLAlchemy and PostgreSQL, but never `app`."""

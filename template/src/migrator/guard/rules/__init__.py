@@ -1,5 +1,0 @@
-"""The catalogue; to import it registers all rules."""
-
-from migrator.guard.rules import compatibility, data, hygiene, locks, rewrites
-
-__all__ = ["compatibility", "data", "hygiene", "locks", "rewrites"]

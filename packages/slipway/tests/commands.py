@@ -1,7 +1,8 @@
 """Alembic commands, each run in a process of its own that has nothing left to import.
 
-`python -m packages.slipway.tests.commands` imports what every command needs, and forks for
-each job that it reads: more than half of the time of a command that starts from nothing goes into imports.
+`python -m packages.slipway.tests.commands` imports what every command needs, and forks for each
+job that it reads: more than half of the time of a command that starts from nothing goes into
+imports.
 """
 
 import atexit

@@ -1,7 +1,8 @@
 """The service at work while its schema changes: readers, writers, and a client that is slow.
 
-`python -m packages.slipway.tests.traffic` is the readers and writers, as a process of its own:
-it reads a `Service` from the first line of its input, works until the input ends, and prints its requests.
+`python -m packages.slipway.tests.traffic` is the readers and writers, as a process of its own: it
+reads a `Service` from the first line of its input, works until the input ends, and prints its
+requests.
 """
 
 import asyncio

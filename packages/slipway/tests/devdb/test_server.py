@@ -123,9 +123,7 @@ def test_a_port_in_use_gets_one_line(project: Project) -> None:
         port = taken.getsockname()[1]
         code, _, err = project.run("--port", str(port), "true")
     assert code == 125
-    assert err.startswith(
-        f"slipway.devdb: port {port} of 127.0.0.1 cannot be used: Address already in use"
-    )
+    assert err.startswith(f"devdb: port {port} of 127.0.0.1 cannot be used: Address already in use")
     assert project.sql("select 1") == "1"
 
 
@@ -187,7 +185,7 @@ def test_a_folder_that_cannot_be_made_gets_one_line(project: Project) -> None:
     (project.folder / ".devdb").write_text("")  # holds root back too, unlike a read-only folder
     code, _, err = project.run("true")
     assert code == 125
-    assert err.startswith(f"slipway.devdb: {project.folder}/.slipway.devdb: ")
+    assert err.startswith(f"devdb: {project.folder}/.devdb: ")
     assert len(err.splitlines()) == 1
 
 

@@ -101,7 +101,7 @@ def _parse(arguments: list[str]) -> tuple[int | None, list[str]]:
 
 
 def _fail(message: str, code: int = FAILED) -> NoReturn:
-    print(f"slipway.devdb: {message}", file=sys.stderr)
+    print(f"devdb: {message}", file=sys.stderr)
     raise SystemExit(code)
 
 

@@ -1,10 +1,11 @@
 """The child process of `trace`: runs Alembic with the project's own env.py, and tells of each
 statement that a revision sends.
 
-`python -m slipway.rehearse.trace.child_main MODE DIRECTION REVISION` in the folder of a
-project, whose settings name the database. In the mode `trace` it asks PostgreSQL before and after each statement
-what that did; in the mode `watch` it sends nothing of its own. It tells in lines of JSON on its
-standard output, which is closed to the migrations: what they print goes to the standard error.
+`python -m slipway.rehearse.trace.child_main MODE DIRECTION REVISION` in the folder of a project,
+whose settings name the database. In the mode `trace` it asks PostgreSQL before and after each
+statement what that did; in the mode `watch` it sends nothing of its own. It tells in lines of
+JSON on its standard output, which is closed to the migrations: what they print goes to the
+standard error.
 """
 
 import json

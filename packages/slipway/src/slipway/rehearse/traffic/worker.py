@@ -3,8 +3,9 @@
 They are what the version before the change would send through SQLAlchemy and asyncpg, prepared
 statements and their cache included: every column by its name, values of the types of that time.
 
-`python -m slipway.rehearse.traffic.worker` is the readers and writers, as a process of
-its own: it reads a `Load` from the first line of its input, works until the input ends, and prints its requests.
+`python -m slipway.rehearse.traffic.worker` is the readers and writers, as a process of its own:
+it reads a `Load` from the first line of its input, works until the input ends, and prints its
+requests.
 """
 
 import asyncio

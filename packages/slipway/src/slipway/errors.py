@@ -23,7 +23,7 @@ def message_of(error: BaseException) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, what it wraps, and what SQLAlchemy's adapters of async drivers were raised from."""
+    """The error, what it wraps, and what an adapter of an async driver was raised from."""
     yield error
     if isinstance(error, DBAPIError) and error.orig is not None:
         yield from _causes(error.orig)

@@ -154,6 +154,25 @@ def test_a_run_that_was_killed_goes_on_where_it_stopped(service: Service) -> Non
     assert service.progress() == (1000, 1100, True)
 
 
+def test_a_dry_run_finds_where_a_killed_run_stopped(service: Service) -> None:
+    service.items(20_000)
+    service.write()
+    process = service.start("fill", "--batch-size", "2500", "--max-rows-per-second", "2500")
+    until(lambda: service.progress() == (2500, 2500, False))
+    process.kill()
+    process.communicate()
+
+    found = service.backfill("fill", "--dry-run", "--format", "json").outcome
+
+    assert found["after"] == ["2500"]
+    assert found["batches"] == 18
+    assert service.progress() == (2500, 2500, False)
+    answer = service.backfill("fill", *QUICK)
+    assert answer.code == 0
+    assert "after 2,500 rows" in answer.errors
+    assert service.progress() == (20_000, 20_000, True)
+
+
 @pytest.mark.slow
 def test_what_is_written_differently_begins_anew(service: Service) -> None:
     service.items(1000)

@@ -21,6 +21,7 @@ from slipway.backfill.batches import (
     next_batch,
 )
 from slipway.backfill.definition import Backfill
+from slipway.backfill.walk import SETTINGS
 
 # How long the server may count, in seconds.
 COUNTING = 5
@@ -62,8 +63,8 @@ def dry_run(connection: Connection, backfill: Backfill, name: str, batch_size: i
     """
     with connection.begin():
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")
-        for name in ("enable_seqscan", "row_security"):  # as a run has it
-            connection.exec_driver_sql(f"SET LOCAL {name} = off")
+        for setting in SETTINGS:
+            connection.exec_driver_sql(f"SET LOCAL {setting} = off")
         table = find_table(connection, backfill.table)
         state = checkpoint.stopped_at(connection, name, backfill)
         batch = next_batch(connection, table, state.after, batch_size)

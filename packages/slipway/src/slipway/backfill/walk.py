@@ -26,6 +26,10 @@ T = TypeVar("T")
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 20
 # A process that was killed leaves its lock for as long as the server takes to notice.
 LOCK_TIMEOUT = 10
+# Switched off during a run. For a table that is not large the planner prefers to read all of it
+# (it assumes a cold disk), and each batch would. Row level security would hide rows: without it,
+# that is an error.
+SETTINGS = ("enable_seqscan", "row_security")
 
 
 @dataclass(frozen=True)
@@ -105,19 +109,15 @@ def _lock(connection: Connection, name: str | None) -> AbstractContextManager[No
 def _along_the_key(
     connection: Connection, transaction: Callable[[], AbstractContextManager[Any]]
 ) -> Iterator[None]:
-    """Let no batch read the whole table: the planner reckons with a cold disk, where that looks
-    better than a thousand rows by their key, until the table is large. And let it be an error where
-    row level security would hide rows."""
-    settings = ("enable_seqscan", "row_security")
     with transaction():
-        for name in settings:
+        for name in SETTINGS:
             connection.exec_driver_sql(f"SET {name} = off")
     try:
         yield
     finally:
         if not connection.invalidated:
             with transaction():
-                for name in settings:
+                for name in SETTINGS:
                     connection.exec_driver_sql(f"RESET {name}")
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from packages.slipway.tests.processes import free_port, until
-from packages.slipway.tests.runner.test_pooler import answers, as_nobody
+from packages.slipway.tests.processes import as_nobody, free_port, until
+from packages.slipway.tests.runner.test_pooler import answers
 from slipway import devdb
 from tests.kubernetes.manifests import FOLDER
 from tests.project import DEADLINE

@@ -92,3 +92,17 @@ def one_line(text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip() and not noise.match(line)]
     assert len(lines) == 1, text
     return lines[0]
+
+
+NOBODY = 65534
+
+
+def as_nobody() -> list[str]:
+    """What runs a program that refuses root, and lets it still reach the folders of the tests."""
+    if os.geteuid() != 0:
+        return []
+    return [
+        *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
+        *("--inh-caps=+dac_override", "--ambient-caps=+dac_override"),
+        "--securebits=+no_setuid_fixup",
+    ]

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from packages.slipway.tests.devdb.processes import Project
-from packages.slipway.tests.processes import until
+from packages.slipway.tests.processes import NOBODY, as_nobody, until
 from slipway import devdb
 
-SOURCE = str(Path(devdb.__file__).parents[1])
+SOURCE = str(Path(devdb.__file__).parents[2])
 
 
 @pytest.fixture
@@ -32,6 +32,22 @@ def sockets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(tmp_path: Path, environment: dict[str, str], sockets: Path) -> Iterator[Project]:
     project = Project(tmp_path, environment | {"TMPDIR": str(sockets)})
     yield project
+    end(project)
+
+
+@pytest.fixture
+def user_project(tmp_path: Path, environment: dict[str, str], sockets: Path) -> Iterator[Project]:
+    """A folder of somebody who is not root, where the tests are run by root too."""
+    if os.geteuid() == 0:
+        for folder in (tmp_path, sockets):
+            os.chown(folder, NOBODY, NOBODY)
+    prefix = tuple(as_nobody())
+    project = Project(tmp_path, environment | {"TMPDIR": str(sockets)}, prefix=prefix)
+    yield project
+    end(project)
+
+
+def end(project: Project) -> None:
     for process in project.started:
         with suppress(ProcessLookupError):
             process.kill()

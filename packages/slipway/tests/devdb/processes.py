@@ -13,10 +13,11 @@ class Project:
     folder: Path
     environment: dict[str, str]
     started: list[subprocess.Popen[str]] = field(default_factory=list)
+    prefix: tuple[str, ...] = ()
 
     def popen(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "slipway.devdb", *arguments],
+            [*self.prefix, sys.executable, "-m", "slipway.devdb", *arguments],
             cwd=self.folder,
             env=self.environment | environment,
             stdin=subprocess.DEVNULL,

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from packages.slipway.tests.devdb.processes import Project
@@ -75,8 +76,6 @@ def test_the_cluster_is_utc_and_unicode_and_out_of_git(project: Project) -> None
 @pytest.mark.slow
 def test_asyncpg_understands_the_url(project: Project) -> None:
     assert project.run(sys.executable, "-c", CONNECT)[1:] == ("app", "")
-    port = str(free_port())
-    assert project.run("--port", port, sys.executable, "-c", CONNECT)[1:] == ("app", "")
 
 
 @pytest.mark.slow
@@ -105,18 +104,71 @@ def test_any_folder_for_temporary_files_will_do(project: Project, sockets: Path,
 
 
 @pytest.mark.slow
-def test_a_port_is_open_while_the_server_runs(project: Project) -> None:
-    port = free_port()
+def test_a_port_is_open_while_the_server_runs(user_project: Project) -> None:
+    project, port = user_project, free_port()
     _, url = project.hold("--port", str(port))
     assert f"&port={port}" in url
     socket.create_connection(("127.0.0.1", port)).close()
     query = ("psql", "-XAtqc", "select 1")
     assert project.run(*query)[1] == "1"
     assert project.run("--port", str(port), *query)[1] == "1"
-    assert project.run("psql", "-XAtqc", "select 1", "-h", "127.0.0.1")[1] == "1"
+    assert project.run("--port", str(port), sys.executable, "-c", CONNECT)[1] == "app"
 
 
-def test_a_port_in_use_gets_one_line(project: Project) -> None:
+@pytest.mark.slow
+def test_who_connects_by_port_needs_the_password_and_is_no_superuser(user_project: Project) -> None:
+    project, port = user_project, free_port()
+    project.sql("create table t as select 1 as a")
+    until(project.gone)
+    # A cluster that an earlier version made, which trusted everybody.
+    access = project.folder / ".devdb/data/pg_hba.conf"
+    access.write_text("local all all trust\nhost all all 127.0.0.1/32 trust\n")
+    user, _ = project.hold("--port", str(port))
+    code, _, printed = project.run("--port", str(port), "true")
+    url = printed.removeprefix("devdb: ")
+
+    assert code == 0
+    assert (project.folder / ".devdb/password").stat().st_mode & 0o777 == 0o600
+    with psycopg.connect(url) as connection:
+        connection.execute("INSERT INTO t VALUES (2)")
+        assert connection.execute("SELECT count(*) FROM t").fetchone() == (2,)
+    for attack in (
+        "COPY t TO PROGRAM 'true'",
+        "COPY (SELECT 1) TO '/tmp/written'",
+        "SELECT pg_read_file('postgresql.conf')",
+        "ALTER ROLE devdb SUPERUSER",
+        "SET ROLE postgres",
+    ):
+        with (
+            psycopg.connect(url) as connection,
+            pytest.raises(psycopg.errors.InsufficientPrivilege),
+        ):
+            connection.execute(attack)
+    parts = psycopg.conninfo.conninfo_to_dict(url)
+    for wrong in ({"password": "guessed"}, {"user": "postgres"}, {"password": ""}):
+        with pytest.raises(psycopg.OperationalError):
+            psycopg.connect(**{**parts, **wrong})  # type: ignore[arg-type]
+    user.kill()
+
+
+@pytest.mark.skipif(not ROOT, reason="only root is refused")
+def test_root_gets_no_port(project: Project) -> None:
+    code, _, err = project.run("--port", str(free_port()), "true")
+
+    assert code == 125
+    assert err.startswith("devdb: --port is refused as root")
+    assert not (project.folder / ".devdb").exists()
+
+
+def test_a_port_in_the_environment_changes_nothing(project: Project) -> None:
+    query = "import psycopg, os; print(psycopg.connect(os.environ['DATABASE_URL']).info.port)"
+    code, out, err = project.run(sys.executable, "-c", query, PGPORT="1", PGHOST="192.0.2.1")
+
+    assert (code, out) == (0, "5432"), err
+
+
+def test_a_port_in_use_gets_one_line(user_project: Project) -> None:
+    project = user_project
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -127,7 +179,8 @@ def test_a_port_in_use_gets_one_line(project: Project) -> None:
     assert project.sql("select 1") == "1"
 
 
-def test_a_port_the_running_server_lacks_gets_one_line(project: Project) -> None:
+def test_a_port_the_running_server_lacks_gets_one_line(user_project: Project) -> None:
+    project = user_project
     project.hold()
     code, _, err = project.run("--port", str(free_port()), "true")
     assert code == 125
@@ -225,7 +278,8 @@ def test_a_temporary_server_leaves_nothing_when_its_owner_is_killed(
     project: Project, sockets: Path
 ) -> None:
     code = """if True:
-        import devdb, time
+        import time
+        from slipway import devdb
         with devdb.temporary_server() as url:
             print(url, flush=True)
             time.sleep(600)

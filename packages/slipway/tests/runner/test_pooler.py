@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from packages.slipway.tests.history import History
-from packages.slipway.tests.processes import free_port, until
+from packages.slipway.tests.processes import as_nobody, free_port, until
 from packages.slipway.tests.runner.test_run import TABLE
 
 pytestmark = pytest.mark.slow
@@ -51,17 +51,6 @@ def pooled(history: History, tmp_path: Path) -> Iterator[Pooled]:
     for process in started:
         process.kill()
         process.wait()
-
-
-def as_nobody() -> list[str]:
-    """PgBouncer refuses to run as root, and must still reach the folders of this test."""
-    if os.geteuid() != 0:
-        return []
-    return [
-        *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
-        *("--inh-caps=+dac_override", "--ambient-caps=+dac_override"),
-        "--securebits=+no_setuid_fixup",
-    ]
 
 
 def answers(port: int) -> bool:

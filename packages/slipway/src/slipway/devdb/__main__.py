@@ -11,7 +11,7 @@ from typing import NoReturn
 from dotenv import dotenv_values
 
 from slipway.devdb.libpq import libpq_environment
-from slipway.devdb.server import DevdbError, find_binaries, shared_server
+from slipway.devdb.server import DevdbError, find_binaries, shared_server, tcp_url
 
 FOLDER = Path(".devdb")
 USAGE = """\
@@ -21,7 +21,8 @@ Runs COMMAND with a PostgreSQL in DATABASE_URL and in PGHOST, PGUSER, ... (psql,
 DATABASE_URL set in the environment or in ./.env is used as it is. Otherwise a server kept in
 ./.devdb serves all commands that run at the same time and stops with the last of them.
 
---port PORT   the server also listens on 127.0.0.1:PORT, without a password, as user postgres
+--port PORT   the server also listens on 127.0.0.1:PORT, for programs that need TCP; the URL with
+              its password is printed. That user reads and writes all tables and is no superuser
 """
 FAILED, USAGE_ERROR, NOT_EXECUTABLE, NOT_FOUND = 125, 2, 126, 127
 
@@ -52,6 +53,8 @@ def _run(port: int | None, command: list[str]) -> NoReturn:
         _fail("--port is for a server of devdb, but DATABASE_URL is set: leave out one of them")
     if not url:
         url = shared_server(FOLDER, port)
+        if port:
+            print(f"devdb: {tcp_url(FOLDER, port)}", file=sys.stderr)
         # A server of our own is there for development, whatever a deployment would assume.
         environment["ENVIRONMENT"] = settings.get("ENVIRONMENT") or "development"
         # Nothing that runs on it may reach another database by a second name.

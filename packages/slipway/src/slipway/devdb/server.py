@@ -7,6 +7,7 @@ import contextlib
 import importlib.util
 import os
 import re
+import secrets
 import shutil
 import socket
 import subprocess
@@ -17,7 +18,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from slipway.devdb import supervisor
-from slipway.devdb.supervisor import Postmaster, open_lock, postmaster
+from slipway.devdb.supervisor import PASSWORD, TCP_USER, Postmaster, open_lock, postmaster
 
 with contextlib.suppress(ImportError):  # Windows, where only DATABASE_URL works
     import fcntl
@@ -35,11 +36,16 @@ class DevdbError(Exception):
 def shared_server(folder: Path, port: int | None = None) -> str:
     """The URL of the database `app` in the server kept in `folder`, which is started if need be.
 
-    The server also listens on 127.0.0.1 if a `port` is given. This process counts as a user until
-    it ends; what it turns into with `exec` and its children inherit that. Raises DevdbError, and
-    OSError if `folder` cannot be used.
+    The server also listens on 127.0.0.1 if a `port` is given: `tcp_url` says for whom. This process
+    counts as a user until it ends; what it turns into with `exec` and its children inherit that.
+    Raises DevdbError, and OSError if `folder` cannot be used.
     """
     binaries = _binaries_or_error()
+    if port and os.geteuid() == 0:
+        raise DevdbError(
+            "--port is refused as root: the server could then read and write root's files for any "
+            "local user who guesses the password. Run as another user, or set DATABASE_URL"
+        )
     folder = folder.resolve()
     folder.mkdir(exist_ok=True)
     if not (folder / ".gitignore").exists():
@@ -47,6 +53,8 @@ def shared_server(folder: Path, port: int | None = None) -> str:
     start = open_lock(folder / "start.lock")
     try:
         fcntl.flock(start, fcntl.LOCK_EX)
+        if port:
+            _keep_password(folder / PASSWORD)
         users = open_lock(folder / "users.lock")
         fcntl.flock(users, fcntl.LOCK_SH)  # waits for a supervisor that is stopping the server
         server = _start(folder, binaries, port)
@@ -60,6 +68,22 @@ def shared_server(folder: Path, port: int | None = None) -> str:
     finally:
         os.close(start)
     return _url(server, "app")
+
+
+def tcp_url(folder: Path, port: int) -> str:
+    """The URL for programs that reach the server of `folder` by TCP, with its password."""
+    password = (folder / PASSWORD).read_text().strip()
+    return f"postgresql://{TCP_USER}:{password}@127.0.0.1:{port}/app"
+
+
+def _keep_password(path: Path) -> None:
+    """Make a password once, readable by this user only; it stays the same for the folder."""
+    if not path.exists():
+        new = path.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        new.touch(0o600)
+        new.write_text(secrets.token_urlsafe(24) + "\n")
+        new.rename(path)
 
 
 @contextlib.contextmanager
@@ -181,5 +205,6 @@ def _reason(log: int) -> str:
 
 
 def _url(server: Postmaster, database: str) -> str:
-    port = "" if server.port == 5432 else f"&port={server.port}"
-    return f"postgresql://postgres@/{database}?host={quote(server.socket_directory)}{port}"
+    # Always with the port: without it, drivers take PGPORT of the environment.
+    host = quote(server.socket_directory)
+    return f"postgresql://postgres@/{database}?host={host}&port={server.port}"

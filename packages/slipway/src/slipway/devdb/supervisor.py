@@ -24,8 +24,18 @@ with contextlib.suppress(ImportError):  # Windows, where only DATABASE_URL works
     import fcntl
 
 NOBODY = 65534
+EXIT_ON_ERROR = ["-c", "exit_on_error=on"]
 LONGEST_SOCKET_DIRECTORY = 100 - len("/.s.PGSQL.65535")  # the kernel's limit: 103 on macOS
 SETTINGS = ["max_connections = 100", "timezone = 'UTC'", "log_timezone = 'UTC'"]
+# By TCP, any local user can connect: only with the password, and never as the superuser, who could
+# read files and run programs as the owner of the server.
+ACCESS = "local all all trust\nhost all {user} 127.0.0.1/32 scram-sha-256\n"
+TCP_USER, PASSWORD = "devdb", "password"  # a role, and the file in the folder
+GRANT = """\
+DO $$ BEGIN CREATE ROLE {user}; EXCEPTION WHEN duplicate_object THEN NULL; END $$
+ALTER ROLE {user} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD '{password}'
+GRANT pg_read_all_data, pg_write_all_data TO {user}
+"""
 FAST = [
     "fsync = off",
     "synchronous_commit = off",
@@ -110,6 +120,8 @@ def _supervise(folder: Path, binaries: Path, port: str, sockets: Path, *, tempor
         if not postmaster(data):  # their process id may be another process's by now
             for stale in [data / "postmaster.pid", *sockets.glob(".s.PGSQL.*")]:
                 stale.unlink(missing_ok=True)
+            if port:
+                _admit_by_tcp(folder, data, binaries, lock)
         listen = ["-h", "127.0.0.1" if port else "", "-p", port or "5432", "-k", str(sockets)]
         server = subprocess.Popen(
             [*_as_owner(data), str(binaries / "postgres"), "-D", str(data), *listen],
@@ -127,15 +139,35 @@ def _create(data: Path, binaries: Path, lock: int, *, temporary: bool) -> None:
     # on every system.
     unicode = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     options = ["--locale=C", *(unicode if _major(binaries) >= 17 else [])]
-    options += ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-instructions"]
+    options += [
+        "-U",
+        "postgres",
+        "--auth-local=trust",
+        "--auth-host=reject",
+        "-E",
+        "UTF8",
+        "--no-instructions",
+    ]
     options += ["--no-sync"] if temporary else []
     _run([*owner, str(binaries / "initdb"), "-D", str(new), *options], lock)
     with (new / "postgresql.conf").open("a") as configuration:
         configuration.write("\n".join([*SETTINGS, *(FAST if temporary else []), ""]))
     if not temporary:
-        single = ["--single", "-D", str(new), "-c", "exit_on_error=on", "postgres"]
-        _run([*owner, str(binaries / "postgres"), *single], lock, b"CREATE DATABASE app\n")
+        _run([*owner, *_single(binaries, new)], lock, b"CREATE DATABASE app\n")
     new.rename(data)
+
+
+def _admit_by_tcp(folder: Path, data: Path, binaries: Path, lock: int) -> None:
+    """Say who may connect by TCP, also in a cluster that an earlier version of devdb has made."""
+    (data / "pg_hba.conf").write_text(ACCESS.format(user=TCP_USER))
+    password = (folder / PASSWORD).read_text().strip()
+    grant = GRANT.format(user=TCP_USER, password=password)
+    _run([*_as_owner(data), *_single(binaries, data)], lock, grant.encode())
+
+
+def _single(binaries: Path, data: Path) -> list[str]:
+    """PostgreSQL without a server, which executes each line of its input."""
+    return [str(binaries / "postgres"), "--single", "-D", str(data), *EXIT_ON_ERROR, "postgres"]
 
 
 def _check_version(data: Path, binaries: Path) -> None:

@@ -1,6 +1,7 @@
 """A PostgreSQL for each worker, an empty database for each test, and one process that records."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ import pytest
 from packages.slipway.tests.history import History
 from slipway import devdb
 from slipway.guard import record
-from slipway.guard.record import Recording
+from slipway.guard.record import Recorder, Recording
 
 
 @pytest.fixture(scope="session")
@@ -28,38 +29,36 @@ def history(server: str, tmp_path: Path) -> Iterator[History]:
 
 
 # To start one for each test would take most of the time.
-Started = record._Child
+RECORDER = record.recorder
 
 
 class Kept:
     """A recording process that ends with the tests, or when it fails."""
 
-    running: ClassVar[dict[str, Started]] = {}
+    running: ClassVar[dict[str, tuple[Recorder, ExitStack]]] = {}
 
     def __init__(self, search_path: Sequence[str]) -> None:
         helpers = [folder for folder in search_path if Path(folder, "case_helpers.py").exists()]
         self.key = " ".join(helpers)
         if self.key not in self.running:
-            self.running[self.key] = Started(search_path)
-        self.child = self.running[self.key]
+            stack = ExitStack()
+            self.running[self.key] = (stack.enter_context(RECORDER(search_path)), stack)
+        self.recorder, _ = self.running[self.key]
 
     def ask(self, file: Path) -> None:
-        self.child.ask(file)
+        self.recorder.ask(file)
 
     def answer(self, seconds: float) -> Recording | str:
-        answer = self.child.answer(seconds)
+        answer = self.recorder.answer(seconds)
         if isinstance(answer, str):
-            self.running.pop(self.key).end()
+            self.running.pop(self.key)[1].close()
         return answer
-
-    def end(self) -> None:
-        pass
 
 
 @pytest.fixture(scope="session", autouse=True)
-def kept_child() -> Iterator[None]:
+def kept_recorder() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(record, "_Child", Kept)
+        patch.setattr(record, "recorder", lambda search_path: nullcontext(Kept(search_path)))
         yield
-    for child in Kept.running.values():
-        child.end()
+    for _, stack in Kept.running.values():
+        stack.close()

@@ -1,6 +1,5 @@
 """Projects whose migrations are traced, on databases made from one with tables and rows."""
 
-import asyncio
 import json
 import os
 import subprocess
@@ -74,10 +73,10 @@ class Rehearsed(GuardProject):
         return load(self.folder, frozenset())
 
     def trace(self, target: str, direction: str = "upgrade") -> Run:
-        return asyncio.run(trace(self.configuration, self.asyncpg, target, direction=direction))
+        return trace(self.configuration, self.asyncpg, target, direction=direction)
 
     def watch(self, target: str) -> Run:
-        return asyncio.run(watch(self.configuration, self.asyncpg, target))
+        return watch(self.configuration, self.asyncpg, target)
 
     def sql(self, query: str) -> list[tuple[object, ...]]:
         with psycopg.connect(self.url, autocommit=True) as connection:

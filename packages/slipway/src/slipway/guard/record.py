@@ -3,22 +3,17 @@
 Migrations are anybody's code: one that hangs or ends its process costs a finding, no more.
 """
 
-import contextlib
-import json
-import os
-import signal
-import subprocess
 import sys
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, Queue
-from threading import Thread
-from typing import IO, Any, cast
+from typing import Any
+
+from slipway.process import Child, environment, json_lines
 
 SECONDS_TO_START = 60
 SECONDS_FOR_EACH = 10
-LONGEST_ANSWER = 50_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,15 +62,15 @@ def record(
     Raises:
         OSError: no process could be started.
     """
-    child: _Child | None = None
-    try:
+    with ExitStack() as stack:
+        child: Recorder | None = None
         for index, file in enumerate(files):
             if child is None:
-                child = _Child(search_path)
+                child = stack.enter_context(recorder(search_path))
                 child.ask(file)
             answer = child.answer(seconds)
             if isinstance(answer, str):
-                child.end()
+                stack.close()
                 child = None
                 yield Recording(error=answer, broken=True)
                 continue
@@ -83,69 +78,39 @@ def record(
             for following in files[index + 1 : index + 2]:
                 child.ask(following)
             yield answer
-    finally:
-        if child:
-            child.end()
 
 
-class _Child:
-    """A process that takes the name of a file and answers with a line of JSON."""
+@contextmanager
+def recorder(search_path: Sequence[str]) -> Iterator["Recorder"]:
+    """Start a process that records, with this `sys.path`; it ends with the block."""
+    command = [sys.executable, "-m", "slipway.guard.recorder"]
+    with json_lines(command, env=environment(search_path=search_path)) as child:
+        yield Recorder(child)
 
-    def __init__(self, search_path: Sequence[str]) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "slipway.guard.recorder"],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(search_path)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # so that whatever it starts ends with it
-        )
-        self.input = cast("IO[bytes]", self.process.stdin)
-        self.output = cast("IO[bytes]", self.process.stdout)
-        self.answers: Queue[bytes] = Queue(maxsize=1)
-        Thread(target=self._read, daemon=True).start()
+
+class Recorder:
+    """A process that takes the name of a file and answers with what its `upgrade()` did."""
+
+    def __init__(self, child: Child) -> None:
+        self.child = child
         self.started = False
 
-    def _read(self) -> None:
-        with self.output as output:
-            while line := output.readline(LONGEST_ANSWER):
-                self.answers.put(line)
-        self.answers.put(b"")
-
     def ask(self, file: Path) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            self.input.write(json.dumps(str(file)).encode() + b"\n")
-            self.input.flush()
+        self.child.send(str(file))
 
     def answer(self, seconds: float) -> Recording | str:
-        """The recording of the file that was asked for first, or why there is none."""
+        """Return the recording of the file that was asked for first, or why there is none."""
         try:
             if not self.started:
-                self._answer(SECONDS_TO_START)
+                self.child.receive(SECONDS_TO_START)
                 self.started = True
-            return _recording(json.loads(self._answer(seconds)))
-        except Empty:
+            return _recording(self.child.receive(seconds))
+        except TimeoutError:
             return f"it did not end within {seconds:g} s"
         except EOFError:
-            return f"it ended the process, with exit code {self.process.wait()}"
+            return f"it ended the process, with exit code {self.child.exit_code()}"
         except (ValueError, KeyError, TypeError, RecursionError):
             return "it disturbs what records it"
-
-    def _answer(self, seconds: float) -> bytes:
-        if line := self.answers.get(timeout=seconds):
-            return line
-        raise EOFError
-
-    def end(self) -> None:
-        if os.name == "posix":
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.kill()
-        self.process.wait()
-        with contextlib.suppress(Empty):
-            self.answers.get_nowait()  # the reader may wait for a place in the queue
-        with contextlib.suppress(BrokenPipeError):
-            self.input.close()
 
 
 def _recording(answer: dict[str, Any]) -> Recording:

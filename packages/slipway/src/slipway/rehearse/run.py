@@ -93,7 +93,7 @@ def rehearse(
     if options.dump:
         _restore(before, options.dump)
     for target in _heads(base):
-        _succeed(interrupts.run(trace(configuration, _url(before), target)))
+        _succeed(trace(configuration, _url(before), target))
     later = None if options.dump else _later(configuration, server.create(before), new)
     begin("rows")
     script = _script(options.seed) if options.seed else ""
@@ -168,7 +168,7 @@ def _later(
 ) -> Database | None:
     """A database with the schema to come, if it can be made where there are no rows."""
     for target in _heads(new):
-        if interrupts.run(watch(configuration, _url(database), target)).failure:
+        if watch(configuration, _url(database), target).failure:
             return None
     return database
 
@@ -314,7 +314,7 @@ class _Alone:
 
     def _run(self, target: str, direction: str = "upgrade") -> Run:
         url = _url(self.database)
-        return interrupts.run(trace(self.configuration, url, target, direction=direction))
+        return trace(self.configuration, url, target, direction=direction)
 
     def _look(self) -> tuple[State, tuple[Table, ...]]:
         async def look(connection: AsyncConnection) -> tuple[State, tuple[Table, ...]]:
@@ -367,7 +367,7 @@ def _under_traffic(
             time.sleep(CALM)
             for source in new:
                 begin(f"{source.file.name}, under traffic")
-                runs.append(interrupts.run(watch(configuration, load.url, source.revision)))
+                runs.append(watch(configuration, load.url, source.revision))
                 if runs[-1].failure:
                     break
             time.sleep(CALM)

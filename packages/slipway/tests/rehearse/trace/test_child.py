@@ -1,6 +1,5 @@
 """What the trace tells of each statement, and what could deceive it."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -214,7 +213,7 @@ def test_the_env_of_the_template_is_used_as_it_is(server: str, tmp_path: Path) -
         revision = history.add('op.create_table("n", sa.Column("id", sa.BigInteger))')
         asyncpg = url.replace("postgresql://", "postgresql+asyncpg://")
 
-        run = asyncio.run(trace(load(tmp_path, frozenset()), asyncpg, "head"))
+        run = trace(load(tmp_path, frozenset()), asyncpg, "head")
 
     assert [done.revision for done in run.applied] == [revision]
     assert "CREATE TABLE" in run.statements[0].sql
@@ -223,9 +222,7 @@ def test_the_env_of_the_template_is_used_as_it_is(server: str, tmp_path: Path) -
 @pytest.mark.slow
 def test_a_project_that_cannot_run_says_why(project: Rehearsed) -> None:
     with pytest.raises(ProjectError, match="Cannot connect"):
-        asyncio.run(
-            trace(project.configuration, "postgresql+asyncpg://nobody@127.0.0.1:1/x", "start")
-        )
+        trace(project.configuration, "postgresql+asyncpg://nobody@127.0.0.1:1/x", "start")
     with pytest.raises(ProjectError, match="nonsense"):
         project.trace("nonsense")
 
@@ -246,6 +243,4 @@ def test_a_migration_that_does_not_end_is_ended(project: Rehearsed) -> None:
     project.add("endless", 'op.execute("SELECT pg_sleep(60)")', "start")
 
     with pytest.raises(ProjectError, match="within 5 s"):
-        asyncio.run(
-            trace(project.configuration, project.asyncpg, "endless", seconds=5),
-        )
+        trace(project.configuration, project.asyncpg, "endless", seconds=5)

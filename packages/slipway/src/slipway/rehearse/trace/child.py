@@ -1,15 +1,12 @@
 """Has a child process migrate a scratch database, and takes in what each statement does there."""
 
-import asyncio
-import contextlib
-import json
-import os
-import signal
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, cast
+from time import monotonic
+from typing import Any
 
+from slipway import process
 from slipway.locks import rank
 from slipway.project.configuration import Configuration, ProjectError
 from slipway.rehearse.model import Applied, Statement
@@ -17,9 +14,6 @@ from slipway.scratch import environment
 
 # After which a migration is ended.
 SECONDS = 600
-LONGEST_LINE = 50_000_000
-# What is kept of what the migrations print, in characters.
-MOST_PRINTED = 2_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +40,7 @@ class Run:
     lock_timeout: float = 0
 
 
-async def trace(
+def trace(
     configuration: Configuration,
     url: str,
     target: str,
@@ -64,18 +58,18 @@ async def trace(
     Raises:
         ProjectError: the project's env.py could not be run, or it took too long.
     """
-    return await _run(configuration, "trace", url, direction, target, seconds)
+    return _run(configuration, "trace", url, direction, target, seconds)
 
 
-async def watch(configuration: Configuration, url: str, target: str) -> Run:
+def watch(configuration: Configuration, url: str, target: str) -> Run:
     """Upgrade as `trace` does, and send nothing that the migration does not send itself.
 
     The statements have times and errors, but no locks.
     """
-    return await _run(configuration, "watch", url, "upgrade", target, SECONDS)
+    return _run(configuration, "watch", url, "upgrade", target, SECONDS)
 
 
-async def _run(
+def _run(
     configuration: Configuration,
     mode: str,
     url: str,
@@ -83,51 +77,21 @@ async def _run(
     target: str,
     seconds: float,
 ) -> Run:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "slipway.rehearse.trace.child_main", mode, direction, target),
-        cwd=configuration.root,
-        env=_environment(configuration, url),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        limit=LONGEST_LINE,
-        start_new_session=True,  # so that whatever it starts ends with it
-    )
-    output = cast("asyncio.StreamReader", process.stdout)
-    printed = asyncio.create_task(_tail(cast("asyncio.StreamReader", process.stderr)))
-    collected = Collected()
-    try:
-        async with asyncio.timeout(seconds):
-            async for line in output:
-                collected.take(json.loads(line))
-            code = await process.wait()
-    except TimeoutError:
-        raise ProjectError(f"{direction} {target} did not end within {seconds:g} s") from None
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-        said = await printed
+    command = [sys.executable, "-m", "slipway.rehearse.trace.child_main", mode, direction, target]
+    variables = process.environment(environment(url), search_path=configuration.search_path)
+    collected, end = Collected(), monotonic() + seconds
+    with process.json_lines(command, cwd=configuration.root, env=variables) as child:
+        child.close_input()
+        try:
+            while True:
+                collected.take(child.receive(end - monotonic()))
+        except TimeoutError:
+            raise ProjectError(f"{direction} {target} did not end within {seconds:g} s") from None
+        except EOFError:
+            code, said = child.exit_code(), child.last_line() or "it printed nothing"
     if not collected.ended:
-        last = (said.strip().splitlines() or ["it printed nothing"])[-1]
-        collected.fail(f"the process of the migration ended with exit code {code}: {last}")
+        collected.fail(f"the process of the migration ended with exit code {code}: {said}")
     return collected.run()
-
-
-def _environment(configuration: Configuration, url: str) -> dict[str, str]:
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(configuration.search_path),
-        **environment(url),
-    }
-
-
-async def _tail(stream: asyncio.StreamReader) -> str:
-    """The end of what is printed; all of it is read, or the process would wait."""
-    said = b""
-    while part := await stream.read(65_536):
-        said = (said + part)[-MOST_PRINTED:]
-    return said.decode(errors="replace")
 
 
 # ---- What the child tells

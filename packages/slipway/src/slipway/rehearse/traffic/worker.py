@@ -10,8 +10,6 @@ requests.
 
 import asyncio
 import json
-import os
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -19,13 +17,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import cycle, islice, product
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from slipway.process import Child, environment, json_lines
 from slipway.rehearse.model import CONTROL, Request
 from slipway.rehearse.seeding.catalogue import (
     Column,
@@ -96,36 +94,28 @@ def traffic(load: Load) -> Iterator[Traffic]:
         TrafficError: it does not start, or does not end.
     """
     found = Traffic()
-    source = str(Path(__file__).parents[3])
-    path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
-    with subprocess.Popen(
-        [sys.executable, "-m", "slipway.rehearse.traffic.worker"],
-        env={**os.environ, "PYTHONPATH": path},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # Ctrl-C is for whoever started it
-    ) as process:
-        try:
-            # A pipe each, or the types would not know of them.
-            if not (process.stdin and process.stdout):
-                raise TrafficError("The traffic has no pipes")
-            process.stdin.write(json.dumps(asdict(load)) + "\n")
-            process.stdin.flush()
-            started = json.loads(process.stdout.readline() or "{}")
-            if "silent" not in started:
-                raise TrafficError(f"The traffic did not start: {started.get('error', 'it died')}")
-            found.silent |= started["silent"]
-            yield found
-            try:
-                printed, _ = process.communicate(timeout=2 * TIMEOUT)
-            except subprocess.TimeoutExpired as late:
-                raise TrafficError(f"The traffic did not end in {late.timeout:g} s") from late
-            ended = json.loads(printed)
-            found.requests += [_request(fields) for fields in ended["requests"]]
-            found.sent |= {(table, kind): number for table, kind, number in ended["sent"]}
-        finally:
-            process.kill()
+    command = [sys.executable, "-m", "slipway.rehearse.traffic.worker"]
+    with json_lines(command, env=environment(search_path=sys.path)) as child:
+        child.send(asdict(load))
+        started = _receive(child, "start", None)
+        if "silent" not in started:
+            raise TrafficError(f"The traffic did not start: {started['error']}")
+        found.silent |= started["silent"]
+        yield found
+        child.close_input()
+        ended = _receive(child, "end", 2 * TIMEOUT)
+        found.requests += [_request(fields) for fields in ended["requests"]]
+        found.sent |= {(table, kind): number for table, kind, number in ended["sent"]}
+
+
+def _receive(child: Child, step: str, seconds: float | None) -> dict[str, Any]:
+    try:
+        return cast("dict[str, Any]", child.receive(seconds))
+    except TimeoutError as late:
+        raise TrafficError(f"The traffic did not {step} in {seconds:g} s") from late
+    except EOFError as died:
+        why = child.last_line() or f"exit code {child.exit_code()}"
+        raise TrafficError(f"The traffic did not {step}: {why}") from died
 
 
 def _request(fields: Sequence[Any]) -> Request:

@@ -21,13 +21,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, c
 
 import app.models  # noqa: F401  fills Base.metadata
 from app.api.router import router
-from app.core import readiness
 from app.core.application import create_application
 from app.core.config import Environment, Settings
 from app.core.db.base import Base
 from app.core.db.engine import ConnectError, connect
 from app.core.db.session import Database
 from app.core.db.url import parse_database_url
+from app.core.health import readiness
 
 MakeDatabase = Callable[..., AbstractContextManager[URL]]
 
@@ -46,8 +46,8 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _settings_of_nobody() -> Iterator[None]:
-    """What the developer has set, here or in `.env`, must not decide whether a test passes."""
+def _ignore_developer_settings() -> Iterator[None]:
+    """Tests must not depend on settings of the developer, here or in `.env`."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setitem(Settings.model_config, "env_file", None)
         for name in Settings.model_fields:
@@ -56,8 +56,8 @@ def _settings_of_nobody() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _time_to_be_ready() -> Iterator[None]:
-    """A machine that stands still for two seconds says nothing about the database."""
+def _slow_machine_is_ready() -> Iterator[None]:
+    """A machine that pauses for two seconds must not fail a test."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(readiness, "TIMEOUT", 30)
         yield

@@ -17,7 +17,7 @@ FILE = "docker-compose.prod.yml"
 
 
 def answers(container: str, path: str) -> bool:
-    check = ("python", "-m", "app.core.healthcheck", path)
+    check = ("python", "-m", "app.core.health.healthcheck", path)
     return docker("exec", container, *check, check=False).returncode == 0
 
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 ASK = """
 import json
 from app.core.config import Settings
-from app.core.readiness import TIMEOUT
+from app.core.health.readiness import TIMEOUT
 from app.main import app
 
 print(json.dumps({

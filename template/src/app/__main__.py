@@ -9,8 +9,8 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from app.core.config import load_settings
+from app.core.http.protocol import BoundedHttpProtocol
 from app.core.logging import configure_logging
-from app.core.protocol import BoundedHttpProtocol
 
 
 def main() -> None:

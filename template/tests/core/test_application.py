@@ -9,10 +9,10 @@ from sqlalchemy import URL, NullPool, inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from starlette.types import Message
 
-from app.core import readiness
 from app.core.application import create_application
 from app.core.config import Environment, Settings
 from app.core.db.base import Base
+from app.core.health import readiness
 from app.core.startup import StartupError
 
 

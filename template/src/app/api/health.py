@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, HTTPException, Request, status
 
-from app.core.readiness import Readiness
+from app.core.health.readiness import Readiness
 
 router = APIRouter(prefix="/health", tags=["health"])
 

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from app.api import health, v1
-from app.core.modules import import_modules
+from app.core.autodiscovery import import_modules
 
 router = APIRouter()
 router.include_router(health.router)

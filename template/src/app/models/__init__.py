@@ -4,8 +4,8 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 
+from app.core.autodiscovery import import_modules
 from app.core.db.base import Base
-from app.core.modules import import_modules
 
 # SQLModel, where it is installed, keeps its tables beside ours: one set of tables, one history.
 if find_spec("sqlmodel"):

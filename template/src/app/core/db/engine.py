@@ -5,13 +5,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from asyncpg import PostgresError
-from sqlalchemy import event
+from sqlalchemy import URL, event
 from sqlalchemy.engine import Dialect, ExceptionContext
 from sqlalchemy.engine.interfaces import ConnectArgsType, DBAPIConnection
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from app.core.config import Settings
+from app.core.startup import StartupError
 
 # Appendix A of PostgreSQL's manual: connection exceptions, too many connections, and a server that
 # shuts down, crashed, starts, or is asked to end the statement.
@@ -23,42 +23,55 @@ class DatabaseUnavailableError(Exception):
     """The database cannot be reached, or does not answer in time."""
 
 
-class ConnectError(Exception):
-    """There is no connection to be had; the message is one line that says to where and why."""
+class ConnectError(StartupError):
+    """No connection can be opened; the message is one line that says to which database and why."""
 
 
-def create_engine(settings: Settings) -> AsyncEngine:
+def create_engine(
+    url: URL,
+    *,
+    pool_size: int,
+    pool_timeout: float,
+    connect_timeout: float,
+    statement_timeout: float,
+) -> AsyncEngine:
     """Make an engine, without connecting yet; the caller disposes of it.
 
-    Whatever then waits for the database in vain raises DatabaseUnavailableError.
+    Statements raise DatabaseUnavailableError where the database is away or does not answer in time.
+
+    Args:
+        pool_size: connections at most.
+        pool_timeout: seconds that a checkout may wait for a connection of the pool.
+        connect_timeout: seconds until a new connection must be open.
+        statement_timeout: seconds until a statement must be answered.
     """
     engine = create_async_engine(
-        settings.DATABASE_URL,
-        pool_size=settings.DATABASE_POOL_SIZE,
+        url,
+        pool_size=pool_size,
         # Connections beyond the pool would be opened and closed under load, when it hurts most.
         max_overflow=0,
-        pool_timeout=settings.DATABASE_POOL_TIMEOUT,
-        # Before what stands between forgets a silent connection: load balancers do after 4 minutes.
+        pool_timeout=pool_timeout,
+        # Load balancers drop idle connections without notice after 4 minutes.
         pool_recycle=180,
         hide_parameters=True,
         connect_args={
-            "timeout": settings.DATABASE_CONNECT_TIMEOUT,
+            "timeout": connect_timeout,
             # Enforced by the client, so it also ends a wait for a server that no longer answers.
-            "command_timeout": settings.DATABASE_STATEMENT_TIMEOUT,
+            "command_timeout": statement_timeout,
             "server_settings": {"application_name": "web"},
         },
     )
     event.listen(engine.sync_engine, "do_connect", _connect)
     event.listen(engine.sync_engine, "checkout", _discard_closed)
-    event.listen(engine.sync_engine, "handle_error", _tell_unavailable)
-    event.listen(engine.sync_engine, "handle_error", _hide_values)
+    event.listen(engine.sync_engine, "handle_error", _raise_unavailable)
+    event.listen(engine.sync_engine, "handle_error", _redact_values)
     return engine
 
 
 def _connect(
     dialect: Dialect, _: object, arguments: ConnectArgsType, parameters: dict[str, Any]
 ) -> DBAPIConnection:
-    """As SQLAlchemy does it, which lets errors of the network through as they are."""
+    """Connect as SQLAlchemy does, which does not wrap errors of the network."""
     try:
         return dialect.connect(*arguments, **parameters)
     except OSError as error:
@@ -66,45 +79,45 @@ def _connect(
 
 
 def _discard_closed(connection: DBAPIConnection, *_: object) -> None:
-    """asyncpg has noticed when the server went away: asking it costs nothing, unlike a ping."""
+    """asyncpg knows when the server closed the connection: no ping, no round trip."""
     if connection.driver_connection.is_closed():
         raise InvalidatePoolError
 
 
-def _tell_unavailable(context: ExceptionContext) -> None:
+def _raise_unavailable(context: ExceptionContext) -> None:
     error = context.original_exception
     code = str(getattr(error, "sqlstate", None) or "")
     if context.is_disconnect or isinstance(error, OSError) or code.startswith(UNAVAILABLE):
         raise DatabaseUnavailableError(str(error)) from error
 
 
-def _hide_values(context: ExceptionContext) -> None:
-    """Take out rows and values that PostgreSQL and its driver quote: errors stand in the log."""
+def _redact_values(context: ExceptionContext) -> None:
+    """Remove rows and values that PostgreSQL and its driver quote: errors are logged."""
     error = context.original_exception
     cause = error.__cause__
     if isinstance(cause, PostgresError):
         cause.detail = None
         if str(cause.sqlstate).startswith(DATA_EXCEPTION):
-            for told in (cause, error, context.sqlalchemy_exception):
-                if told:
-                    told.args = ("its message would quote values",)
+            for shown in (cause, error, context.sqlalchemy_exception):
+                if shown:
+                    shown.args = ("its message would quote values",)
 
 
 @asynccontextmanager
 async def connect(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """Open a connection for something that cannot go on without one.
+    """Open a connection, or say in one line why there is none.
 
     Raises:
-        ConnectError: the server is not there, or refuses this user, password or database.
+        ConnectError: the server is away, or refuses this user, password or database.
     """
     connection = engine.connect()
     try:
         await connection.start()
-    # The first connection of an engine is asked for its settings where no event tells of errors.
+    # SQLAlchemy queries the first connection of an engine without calling `handle_error`.
     except (DatabaseUnavailableError, DBAPIError, OSError) as error:
         reason = error.orig if isinstance(error, DBAPIError) else error
-        told = str(reason) or "it does not answer"
-        raise ConnectError(f"Cannot connect to {engine.url!r}: {told}") from error
+        message = str(reason) or "it does not answer"
+        raise ConnectError(f"Cannot connect to {engine.url!r}: {message}") from error
     try:
         yield connection
     finally:

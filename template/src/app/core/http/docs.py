@@ -1,4 +1,4 @@
-"""The page at /docs: Swagger UI, from this service alone, so that it works without the internet."""
+"""The page at /docs: Swagger UI served by this service, so that it works without the internet."""
 
 from importlib.metadata import version
 from secrets import token_urlsafe
@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.responses import Response
 
-# What the page needs besides its one inline script, which has the nonce.
+# All that the page loads; its one inline script has the nonce.
 POLICY = (
     "default-src 'none'; connect-src 'self'; img-src 'self' data:; "
     "script-src 'self' 'nonce-{nonce}'; style-src 'self'; "
@@ -19,7 +19,7 @@ POLICY = (
 
 
 class _Assets(StaticFiles):
-    """Files that browsers may keep: another version has another path."""
+    """Files that browsers may cache forever: each version has its own path."""
 
     def file_response(self, *arguments: Any, **options: Any) -> Response:
         response = super().file_response(*arguments, **options)
@@ -28,7 +28,7 @@ class _Assets(StaticFiles):
 
 
 def add_docs(application: FastAPI) -> None:
-    """Serve the page, and what it consists of."""
+    """Serve the page and its assets."""
     path = f"/docs/{version('fastapi-offline')}"
     assets = _Assets(directory=None, packages=[("fastapi_offline", "static")])
 

@@ -8,7 +8,7 @@ from typing import Any
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from app.core.protocol import BoundedHttpProtocol
+from app.core.http.protocol import BoundedHttpProtocol
 
 
 @asynccontextmanager

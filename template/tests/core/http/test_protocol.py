@@ -12,8 +12,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from app.core.protocol import MAX_HEADERS, BoundedHttpProtocol
-from tests.core.listening import listening
+from app.core.http.protocol import MAX_HEADERS, BoundedHttpProtocol
+from tests.core.http.listening import listening
 
 START = b"POST / HTTP/1.1\r\nhost: testserver\r\n"
 CHUNKED = START + b"transfer-encoding: chunked\r\n\r\n"
@@ -37,7 +37,7 @@ async def port() -> AsyncIterator[int]:
 
 
 @pytest.fixture
-def out_of_patience(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Awaitable[None]]:
+def after_read_timeout(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Awaitable[None]]:
     """Move the clock of the event loop past what a client is waited for, however fast it is."""
 
     async def settled() -> None:
@@ -48,7 +48,7 @@ def out_of_patience(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Awaitable[N
     async def pass_by() -> None:
         loop = asyncio.get_running_loop()
         await settled()
-        moved = loop.time() + BoundedHttpProtocol.patience + 1 - time.monotonic()
+        moved = loop.time() + BoundedHttpProtocol.read_timeout + 1 - time.monotonic()
         monkeypatch.setattr(loop, "time", lambda: time.monotonic() + moved)
         await settled()
 
@@ -110,25 +110,25 @@ async def test_what_is_not_http_is_answered_with_a_problem(port: int, request_: 
 
 @pytest.mark.parametrize("said", [b"", b"GET", START + b"x-header: y\r\n"])
 async def test_headers_that_do_not_come_are_not_waited_for(
-    port: int, out_of_patience: Callable[[], Awaitable[None]], said: bytes
+    port: int, after_read_timeout: Callable[[], Awaitable[None]], said: bytes
 ) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(said)
-    await out_of_patience()
+    await after_read_timeout()
     async with asyncio.timeout(10):
         assert await reader.read() == b""
     writer.close()
 
 
 async def test_a_body_that_was_answered_is_not_taken_for_ever(
-    port: int, out_of_patience: Callable[[], Awaitable[None]]
+    port: int, after_read_timeout: Callable[[], Awaitable[None]]
 ) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"POST /at-once HTTP/1.1\r\nhost: testserver\r\ncontent-length: 9999\r\n\r\n")
     async with asyncio.timeout(10):
         assert b" 200 OK" in await reader.readuntil(b"\r\n\r\n")
     writer.write(b"x")
-    await out_of_patience()
+    await after_read_timeout()
     with suppress(ConnectionError):
         async with asyncio.timeout(10):
             while not reader.at_eof():
@@ -140,11 +140,11 @@ async def test_a_body_that_was_answered_is_not_taken_for_ever(
 
 
 async def test_a_request_may_take_longer_than_its_headers(
-    port: int, out_of_patience: Callable[[], Awaitable[None]]
+    port: int, after_read_timeout: Callable[[], Awaitable[None]]
 ) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(START + b"content-length: 2\r\n\r\nx")
-    await out_of_patience()
+    await after_read_timeout()
     writer.write(b"x")
 
     assert b" 200 OK" in await reader.readuntil(b"\r\n\r\n")
@@ -162,7 +162,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def test_a_websocket_on_a_connection_that_was_used_may_be_silent(
-    out_of_patience: Callable[[], Awaitable[None]],
+    after_read_timeout: Callable[[], Awaitable[None]],
 ) -> None:
     async with listening(echo) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -170,7 +170,7 @@ async def test_a_websocket_on_a_connection_that_was_used_may_be_silent(
         assert b" 200 OK" in await reader.readuntil(b"\r\n\r\n")
         writer.write(UPGRADE)
         assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
-        await out_of_patience()
+        await after_read_timeout()
         writer.write(b"\x81\x81\0\0\0\0x")  # RFC 6455, section 5.2: a text of one letter
 
         assert await reader.readexactly(3) == b"\x81\x01x"

@@ -1,15 +1,15 @@
-"""The OpenAPI document, such that clients can be generated from it."""
+"""The OpenAPI document, from which clients can be generated."""
 
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 
-from app.core.errors import MEDIA_TYPE, Problem
+from app.core.http.errors import MEDIA_TYPE, Problem
 from app.core.startup import StartupError
 
 REFERENCE = "#/components/schemas/{model}"
-# What each operation may answer besides its own responses; `add_problems` says what they are.
+# Responses of every operation besides its own; `add_problems` adds their schema.
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {
         "description": description,
@@ -20,15 +20,15 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 
 
 def operation_id(route: APIRoute) -> str:
-    """The name of the function: what generated clients call their methods, whatever the path."""
+    """The function's name, which generated clients use as the name of their method."""
     return route.name
 
 
 def check_operation_ids(application: FastAPI) -> None:
-    """Two operations of one name would be one method of a client.
+    """Refuse two operations of one name: a generated client could have only one of them.
 
     Raises:
-        StartupError: there are such.
+        StartupError: two operations have the same name.
     """
     operations: dict[str, str] = {}
     for route in iter_route_contexts(application.routes):
@@ -45,7 +45,7 @@ def check_operation_ids(application: FastAPI) -> None:
 
 
 def add_problems(application: FastAPI) -> None:
-    """Describe in the document what an error looks like."""
+    """Add the schema of errors to the document."""
     make = application.openapi
 
     def openapi() -> dict[str, Any]:

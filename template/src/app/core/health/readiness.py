@@ -1,4 +1,4 @@
-"""Whether this replica can serve requests: for whatever sends them."""
+"""Whether this replica can serve requests: the database answers and has the schema it needs."""
 
 import asyncio
 import logging
@@ -7,21 +7,21 @@ from pathlib import Path
 from time import monotonic
 
 from slipway.heads import Revisions, missing, read_applied, read_revisions
+from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.core.config import Settings
 from app.core.db.engine import ConnectError, DatabaseUnavailableError, connect, create_engine
 from app.core.startup import StartupError
 
 log = logging.getLogger(__name__)
 
-# Seconds that a check may take (a probe must wait longer), and that its answer holds.
+# Seconds that a check may take (a probe must wait longer), and for which its answer is reused.
 TIMEOUT = 2
 FRESH = 1
 
 
 def needed_revisions() -> Revisions:
-    """The revisions that came with this code.
+    """Read the revisions that came with this code.
 
     Raises:
         StartupError: they cannot be read.
@@ -35,24 +35,27 @@ def needed_revisions() -> Revisions:
 class Readiness:
     """Answers any number of probes with one check of the database and its schema.
 
-    The check has a connection of its own. If it queued with the requests, load alone would take
-    out one replica after the other.
+    The check has its own connection. If it queued with the requests, load alone would take one
+    replica after the other out of service.
     """
 
-    def __init__(self, settings: Settings, revisions: Revisions | None) -> None:
-        """Connects to nothing yet; without `revisions`, any schema will do."""
+    def __init__(self, url: URL, revisions: Revisions | None) -> None:
+        """Make the checks, without connecting yet; without `revisions`, any schema will do."""
         self._draining = False
         self._revisions = revisions
-        timeouts = {"DATABASE_CONNECT_TIMEOUT": TIMEOUT, "DATABASE_STATEMENT_TIMEOUT": TIMEOUT}
         self._engine = create_engine(
-            settings.model_copy(update={"DATABASE_POOL_SIZE": 1, **timeouts})
+            url,
+            pool_size=1,
+            pool_timeout=TIMEOUT,
+            connect_timeout=TIMEOUT,
+            statement_timeout=TIMEOUT,
         )
         self._check: asyncio.Task[str | None] | None = None
         self._began = 0.0
         self._known_problem: str | None = None
 
     async def refuse_wrong_database(self) -> None:
-        """Find out at the start what time does not mend; a server that is away may come back.
+        """Fail at the start for what waiting does not fix; a server that is away may come back.
 
         Raises:
             ConnectError: the server has no such database, or refuses this user or password.
@@ -66,21 +69,21 @@ class Readiness:
             log.warning("Not ready: %s", error)
 
     async def problem(self) -> str | None:
-        """Why no request should come here, or `None`; in at most `TIMEOUT` seconds."""
+        """Say why no request should be sent here, or `None`; in at most `TIMEOUT` seconds."""
         if self._draining:
             return "The service is shutting down"
         if self._check is None or (self._check.done() and monotonic() - self._began > FRESH):
             self._began = monotonic()
-            self._check = asyncio.create_task(self._look())
+            self._check = asyncio.create_task(self._find_and_log_problem())
         try:
             async with asyncio.timeout(TIMEOUT):
-                # A probe that is given up must not end the check of the others.
+                # A cancelled probe must not cancel the check that others wait for.
                 return await asyncio.shield(self._check)
         except TimeoutError:
             return f"The database does not answer within {TIMEOUT} s"
 
     def drain(self) -> None:
-        """Be not ready from now on."""
+        """Report not ready from now on."""
         self._draining = True
 
     async def close(self) -> None:
@@ -89,8 +92,8 @@ class Readiness:
             await asyncio.wait([self._check])
         await self._engine.dispose()
 
-    async def _look(self) -> str | None:
-        """Find the problem; log where it comes and goes, as few see the answers to probes."""
+    async def _find_and_log_problem(self) -> str | None:
+        """Find the problem; log each change, because few people see the answers to probes."""
         detail: object = ""
         try:
             problem = await self._find_problem()

@@ -16,7 +16,7 @@ from app.core.application import create_application
 from app.core.config import Settings
 from app.core.db.session import SessionDep
 from app.core.logging import LogFormat, configure_logging
-from tests.core.listening import listening
+from tests.core.http.listening import listening
 
 router = APIRouter()
 

@@ -1,8 +1,8 @@
-"""Headers that tell browsers what they must not do with a response."""
+"""Security headers for browsers."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# As OWASP's REST Security Cheat Sheet wants it of responses that are data and no pages.
+# From OWASP's REST Security Cheat Sheet, for responses that are data, not pages.
 SECURITY_HEADERS = {
     "cache-control": "no-store",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
@@ -13,7 +13,7 @@ ENCODED = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.i
 
 
 class SecurityHeadersMiddleware:
-    """Adds the headers that a response does not bring itself."""
+    """Adds each security header that a response does not set itself."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

@@ -1,4 +1,4 @@
-"""Bounds on what requests may take, so that some of them cannot take it from all others."""
+"""Limits on the size, the number and the duration of requests."""
 
 import asyncio
 from collections.abc import Iterable
@@ -7,20 +7,20 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.core.errors import problem
+from app.core.http.errors import problem
 
 
-class BoundsMiddleware:
-    """Answers 413 to a body that is too large, and 503 to a request beyond so many at once, or that
-    takes too long.
+class LimitsMiddleware:
+    """Answers 413 to a body that is too large, and 503 to one request too many at once or to one
+    that takes too long.
 
-    FastAPI's `max_body_size` answers in plain text, and not as a problem of RFC 9457.
+    FastAPI's `max_body_size` answers in plain text, not with a problem of RFC 9457.
 
     Args:
-        body_size: how many bytes a body may have.
-        concurrency: how many requests may be under way.
+        body_size: bytes that a body may have.
+        concurrency: requests that may be in progress at once.
         timeout: seconds until a response must have begun.
-        unbounded: paths that are always answered, such as probes: a service at its limit is alive.
+        exempt_paths: paths without limits, such as probes: a busy service is still alive.
     """
 
     def __init__(
@@ -30,17 +30,17 @@ class BoundsMiddleware:
         body_size: int,
         concurrency: int,
         timeout: float,
-        unbounded: Iterable[str] = (),
+        exempt_paths: Iterable[str] = (),
     ) -> None:
         self.app = app
         self.body_size = body_size
         self.concurrency = concurrency
         self.timeout = timeout
-        self.unbounded = frozenset(unbounded)
+        self.exempt_paths = frozenset(exempt_paths)
         self._active = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in self.unbounded:
+        if scope["type"] != "http" or scope["path"] in self.exempt_paths:
             await self.app(scope, receive, send)
             return
         if self._active >= self.concurrency:
@@ -52,11 +52,11 @@ class BoundsMiddleware:
             return
         self._active += 1
         try:
-            await self._in_time(scope, self._bounded(receive), send)
+            await self._respond_in_time(scope, self._counted(receive), send)
         finally:
             self._active -= 1
 
-    def _bounded(self, receive: Receive) -> Receive:
+    def _counted(self, receive: Receive) -> Receive:
         received = 0
 
         async def receive_and_count() -> Message:
@@ -69,16 +69,16 @@ class BoundsMiddleware:
 
         return receive_and_count
 
-    async def _in_time(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_and_go_on(message: Message) -> None:
-            # What has begun may stream for as long as it likes.
+    async def _respond_in_time(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_and_lift_timeout(message: Message) -> None:
+            # A response that has begun may stream for any time.
             if message["type"] == "http.response.start":
                 timeout.reschedule(None)
             await send(message)
 
         try:
             async with asyncio.timeout(self.timeout) as timeout:
-                await self.app(scope, receive, send_and_go_on)
+                await self.app(scope, receive, send_and_lift_timeout)
         except TimeoutError:
             if not timeout.expired():
                 raise

@@ -1,4 +1,4 @@
-"""HTTP as uvicorn speaks it, with bounds on headers, which it takes for as long as they come."""
+"""uvicorn's HTTP/1.1 with limits on headers: uvicorn itself has none on their size and time."""
 
 import json
 from asyncio import BaseTransport, TimerHandle
@@ -6,30 +6,30 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from app.core.headers import ENCODED
+from app.core.http.security_headers import ENCODED
 
-# Bytes; uvicorn's other implementation, h11, has the same.
+# Bytes; the limit of uvicorn's other implementation, h11.
 MAX_HEADERS = 65_536
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """Ends the connection of a client whose headers, or trailers, do not end, or do not come; and
-    of one that goes on sending what was answered long ago.
+    """Closes the connection if headers or trailers are too long or take too long, and if a client
+    keeps sending a body after its answer.
 
-    Headers that came at once, in one read of the socket, may be somewhat longer.
+    Headers that arrive in one read of the socket may be somewhat longer than the limit.
     """
 
-    patience = 10.0  # seconds
+    read_timeout = 10.0  # seconds
 
-    _pending = 0  # bytes that came since something was last handed on
-    _due: TimerHandle | None = None  # for what the client owes
+    _pending = 0  # bytes received since the parser last emitted an event that resets it
+    _timer: TimerHandle | None = None  # closes the connection
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(cast(Any, transport))
-        self._wait()
+        self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._go_on()
+        self._stop_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -40,10 +40,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._wait()
+        self._start_timer()
 
     def on_headers_complete(self) -> None:
-        self._go_on()
+        self._stop_timer()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -52,23 +52,23 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._pending = 0
-        self._go_on()
+        self._stop_timer()
         super().on_message_complete()
         if self.cycle and self.cycle.response_complete:
-            self._wait()
+            self._start_timer()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self.cycle.response_complete and self.cycle.more_body:
-            self._wait()
+            self._start_timer()
 
     def handle_websocket_upgrade(self) -> None:
-        # What follows belongs to another protocol, on the same connection.
-        self._go_on()
+        # From here on the connection speaks another protocol.
+        self._stop_timer()
         super().handle_websocket_upgrade()
 
     def send_400_response(self, msg: str) -> None:
-        """As a problem, like all other errors."""
+        """Answer with a problem of RFC 9457, like all other errors."""
         body = json.dumps({"title": "Bad Request", "status": 400, "detail": msg}).encode()
         headers = [
             *self.server_state.default_headers,
@@ -81,11 +81,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.transport.write(b"".join([STATUS_LINE[400], *lines, b"\r\n", body]))
         self.transport.close()
 
-    def _wait(self) -> None:
-        self._go_on()
-        self._due = self.loop.call_later(self.patience, self.transport.close)
+    def _start_timer(self) -> None:
+        self._stop_timer()
+        self._timer = self.loop.call_later(self.read_timeout, self.transport.close)
 
-    def _go_on(self) -> None:
-        if self._due:
-            self._due.cancel()
-            self._due = None
+    def _stop_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None

@@ -1,4 +1,4 @@
-"""One log line per request, with an id that the response and all other lines of it carry too."""
+"""One log line per request, with an id that the response and the request's other lines carry."""
 
 import re
 from collections.abc import Iterable
@@ -12,19 +12,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 log = structlog.get_logger("app.requests")
 
 HEADER = b"x-request-id"
-# What a proxy may have given; all else could forge lines of the log.
+# An id that a proxy may have set; anything else could forge log lines.
 WELL_FORMED = re.compile(rb"[A-Za-z0-9_-]{8,64}\Z")
 
 
 class RequestLogMiddleware:
     """Logs method, route, status and duration, but neither bodies nor queries: they hold secrets.
 
-    Of `quiet` paths, such as probes, only what goes wrong is worth a line.
+    Args:
+        exempt_paths: paths of which only failures (5xx) are logged, such as probes.
     """
 
-    def __init__(self, app: ASGIApp, *, quiet: Iterable[str] = ()) -> None:
+    def __init__(self, app: ASGIApp, *, exempt_paths: Iterable[str] = ()) -> None:
         self.app = app
-        self.quiet = frozenset(quiet)
+        self.exempt_paths = frozenset(exempt_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -34,7 +35,7 @@ class RequestLogMiddleware:
         given = next((value for name, value in scope["headers"] if name == HEADER), b"")
         request_id = given.decode() if WELL_FORMED.match(given) else uuid4().hex
         scope["request_id"] = request_id
-        # Bound for the task of this request, and still there when the server logs what it raised.
+        # Bound to the task of this request, so that the server logs an exception with it too.
         structlog.contextvars.bind_contextvars(request_id=request_id)
         started = perf_counter()
         status = 500
@@ -49,7 +50,7 @@ class RequestLogMiddleware:
         try:
             await self.app(scope, receive, send_with_id)
         finally:
-            if status >= 500 or scope["path"] not in self.quiet:
+            if status >= 500 or scope["path"] not in self.exempt_paths:
                 self._log(scope, status, perf_counter() - started)
 
     def _log(self, scope: Scope, status: int, seconds: float) -> None:
@@ -66,9 +67,9 @@ class RequestLogMiddleware:
 
 
 def route_template(scope: Scope) -> str | None:
-    """The path of the route that was taken, with its parameters' names: `/api/v1/users/{user_id}`.
+    """The path of the matched route, with its parameters' names: `/api/v1/users/{user_id}`.
 
-    None where no route matched: anybody can ask for anything.
+    None where no route matched: clients choose such paths freely.
     """
     # FastAPI keeps included routers as they are, and the whole path only here.
     included = scope.get("fastapi", {}).get("effective_route_context")

@@ -1,4 +1,4 @@
-"""What goes wrong becomes an RFC 9457 problem: `application/problem+json`."""
+"""Errors become problems of RFC 9457: `application/problem+json`."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -18,26 +18,26 @@ from structlog.contextvars import bind_contextvars
 
 from app.core.db.engine import DatabaseUnavailableError
 from app.core.db.session import DatabaseBusyError
-from app.core.requests import route_template
+from app.core.http.request_log import route_template
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
-# Appendix A of PostgreSQL's manual. A NULL where none may be is a bug of ours, and has no name.
+# Appendix A of PostgreSQL's manual. A NOT NULL violation is a bug of this service, so a 500.
 RESTRICT_VIOLATION, FOREIGN_KEY_VIOLATION = "23001", "23503"
 UNIQUE_VIOLATION, CHECK_VIOLATION, EXCLUSION_VIOLATION = "23505", "23514", "23P01"
 CONFLICTS = {
-    RESTRICT_VIOLATION: "Others refer to this",
-    FOREIGN_KEY_VIOLATION: "This refers to what is not there, or others refer to it",
-    UNIQUE_VIOLATION: "This is there already",
-    CHECK_VIOLATION: "This breaks a rule",
-    EXCLUSION_VIOLATION: "This overlaps with what is there already",
+    RESTRICT_VIOLATION: "Still referenced by other records",
+    FOREIGN_KEY_VIOLATION: "Refers to a missing record, or is still referenced",
+    UNIQUE_VIOLATION: "Already exists",
+    CHECK_VIOLATION: "Violates a rule",
+    EXCLUSION_VIOLATION: "Overlaps with an existing record",
 }
 
 
 class FieldProblem(BaseModel):
-    """What is wrong with one field: where it is, in words, and as a type for programs."""
+    """One invalid field: its location, a message for people, and a type for programs."""
 
     loc: Sequence[str]
     msg: str
@@ -45,10 +45,10 @@ class FieldProblem(BaseModel):
 
 
 class Problem(BaseModel):
-    """RFC 9457; without `type`, a problem has no other meaning than its status.
+    """RFC 9457; without `type`, a problem means no more than its status.
 
-    `errors` names the fields of a 422, `constraint` what a 409 violates; the `id` of a 500 is in
-    the log.
+    `errors` names the fields of a 422, `constraint` is what a 409 violates, and the `id` of a 500
+    is in the log.
     """
 
     title: str
@@ -84,7 +84,7 @@ async def _http(request: Request, error: HTTPException) -> JSONResponse:
 
 
 def _methods(request: Request) -> list[str]:
-    """All methods of the path that was asked for: the route that refuses knows its own only."""
+    """All methods of the requested path: the route that refuses knows only its own."""
     path = route_template(request.scope)
     contexts = iter_route_contexts(request.app.routes)
     return sorted(
@@ -93,7 +93,7 @@ def _methods(request: Request) -> list[str]:
 
 
 async def _bad_input(request: Request, error: RequestValidationError) -> JSONResponse:
-    """Name what is wrong and where, without the input: it may be a secret, or no JSON at all."""
+    """Name the invalid fields without the input: it may be a secret, or not even JSON."""
     errors = [
         FieldProblem(
             loc=[str(part).encode(errors="replace").decode() for part in found["loc"]],
@@ -102,15 +102,15 @@ async def _bad_input(request: Request, error: RequestValidationError) -> JSONRes
         )
         for found in error.errors()
     ]
-    return problem(422, "Some fields are not as they must be", errors=errors)
+    return problem(422, "Validation failed", errors=errors)
 
 
 async def _stale(request: Request, error: StaleDataError) -> JSONResponse:
-    return problem(409, "This was changed or deleted by another request")
+    return problem(409, "Changed or deleted by another request")
 
 
 async def _conflict(request: Request, error: IntegrityError) -> JSONResponse:
-    """What the client sent contradicts what is there, or what may be there."""
+    """The request conflicts with existing records or violates a constraint."""
     detail = CONFLICTS.get(getattr(error.orig, "sqlstate", ""))
     if detail is None:
         raise error
@@ -128,7 +128,7 @@ async def _unavailable(request: Request, error: DatabaseUnavailableError) -> JSO
 
 
 async def _bad_output(request: Request, error: ResponseValidationError) -> JSONResponse:
-    """A bug as well, whose message would show the response."""
+    """A bug too; without the response, which the message would show."""
     for found in error.errors():
         found.pop("input", None)
     raise error
@@ -137,10 +137,10 @@ async def _bad_output(request: Request, error: ResponseValidationError) -> JSONR
 async def answer_bug(request: Request, error: Exception) -> JSONResponse:
     """The server logs the error and its traceback, with the same id."""
     request_id = request.scope.get("request_id")
-    if request_id is None:  # a middleware failed that stands around all of ours
+    if request_id is None:  # a middleware outside of ours failed
         request_id = uuid4().hex
         bind_contextvars(request_id=request_id)
-    # The server closes it, and a proxy that was not told would lose what it sends next.
+    # The server closes the connection; a proxy that reuses it would lose its next request.
     return problem(500, id=request_id, headers={"Connection": "close"})
 
 

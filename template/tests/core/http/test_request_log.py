@@ -10,7 +10,7 @@ from fastapi import APIRouter, HTTPException
 from app.api.router import router
 from app.core.application import create_application
 from app.core.config import Settings
-from app.core.middleware import PROBES
+from app.core.http.middleware import PROBES
 
 Line = dict[str, object]
 

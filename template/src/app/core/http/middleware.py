@@ -1,31 +1,31 @@
-"""What stands around all routes, the outermost first."""
+"""The middleware around all routes, outermost first."""
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.errors import ServerErrorMiddleware
 
-from app.core.bounds import BoundsMiddleware
 from app.core.config import Settings
-from app.core.errors import answer_bug
-from app.core.headers import SecurityHeadersMiddleware
-from app.core.hosts import HostsMiddleware
-from app.core.requests import RequestLogMiddleware
-from app.core.startup import StartupErrorMiddleware
+from app.core.http.errors import answer_bug
+from app.core.http.limits import LimitsMiddleware
+from app.core.http.request_log import RequestLogMiddleware
+from app.core.http.security_headers import SecurityHeadersMiddleware
+from app.core.http.startup_errors import StartupErrorMiddleware
+from app.core.http.trusted_hosts import TrustedHostsMiddleware
 
 PROBES = ("/health/live", "/health/ready")
 METRICS = "/metrics"
-# They come every second, must be answered when the service is full, and by any name of the host.
+# Requested every second; answered at full load and for any Host header.
 MONITORING = (*PROBES, METRICS)
 
 
 def add_middleware(application: FastAPI, settings: Settings) -> None:
     middleware = [
         Middleware(StartupErrorMiddleware),
-        Middleware(RequestLogMiddleware, quiet=MONITORING),
+        Middleware(RequestLogMiddleware, exempt_paths=MONITORING),
         Middleware(SecurityHeadersMiddleware),
     ]
-    # Browsers let scripts read only what passes here, so errors must pass here too.
+    # Browsers hide responses without CORS headers from scripts, so errors must pass here too.
     if settings.CORS_ALLOWED_ORIGINS:
         middleware.append(
             Middleware(
@@ -37,17 +37,22 @@ def add_middleware(application: FastAPI, settings: Settings) -> None:
             )
         )
     middleware += [
-        # Starlette has another one around everything, whose responses would pass none of the above.
+        # Starlette's own one is outermost: its responses would skip the middleware above.
         Middleware(ServerErrorMiddleware, handler=answer_bug),
         Middleware(
-            BoundsMiddleware,
+            LimitsMiddleware,
             body_size=settings.MAX_BODY_SIZE,
             concurrency=settings.MAX_CONCURRENT_REQUESTS,
             timeout=settings.REQUEST_TIMEOUT,
-            unbounded=MONITORING,
+            exempt_paths=MONITORING,
         ),
     ]
     if settings.ALLOWED_HOSTS:
-        hosts = Middleware(HostsMiddleware, allowed=settings.ALLOWED_HOSTS, unnamed=MONITORING)
-        middleware.append(hosts)
+        middleware.append(
+            Middleware(
+                TrustedHostsMiddleware,
+                allowed=settings.ALLOWED_HOSTS,
+                exempt_paths=MONITORING,
+            )
+        )
     application.user_middleware += middleware

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.api import health
 from app.core.application import create_application
 from app.core.config import Settings
-from tests.core.listening import listening
+from tests.core.http.listening import listening
 
 ORIGIN = {"origin": "https://app.example"}
 HOST = {"host": "api.example"}

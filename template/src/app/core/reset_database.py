@@ -1,4 +1,4 @@
-"""`python -m app.core.db.reset` drops the development database and makes it anew, empty."""
+"""`python -m app.core.reset_database` drops the development database and creates it, empty."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from app.core.db.engine import ConnectError, connect
 
 
 async def reset_database(url: URL) -> None:
-    """Drop the database that `url` names, connections to it included, and create it."""
+    """Drop the database that `url` names, ending all connections to it, and create it."""
     maintenance = url.set(database="template1" if url.database == "postgres" else "postgres")
     engine = create_async_engine(maintenance, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     name = engine.dialect.identifier_preparer.quote_identifier(str(url.database))

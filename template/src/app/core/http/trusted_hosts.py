@@ -1,4 +1,4 @@
-"""Serves only the names that the service is known by, so that no other can be put into links."""
+"""Serves only known Host headers: others could be injected into links and redirects."""
 
 import re
 from collections.abc import Iterable
@@ -6,29 +6,32 @@ from collections.abc import Iterable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.core.errors import problem
+from app.core.http.errors import problem
 
 PORT = re.compile(r":\d*\Z")
 
 
-class HostsMiddleware:
-    """Answers 400 to a request for another host: `api.example`, or `*.example` for all below it.
+class TrustedHostsMiddleware:
+    """Answers 400 to a request for another host.
 
-    Starlette's own middleware has no exceptions for `unnamed` paths, such as probes, which come by
-    the address, and its answer is no problem as of RFC 9457.
+    Starlette's own middleware knows no exempt paths and does not answer with a problem of RFC 9457.
+
+    Args:
+        allowed: hosts such as `api.example`, or `*.example` for all subdomains.
+        exempt_paths: paths served for any host, such as probes, which use the address.
     """
 
     def __init__(
-        self, app: ASGIApp, *, allowed: Iterable[str], unnamed: Iterable[str] = ()
+        self, app: ASGIApp, *, allowed: Iterable[str], exempt_paths: Iterable[str] = ()
     ) -> None:
         self.app = app
         names = [name.lower() for name in allowed]
         self.names = frozenset(name for name in names if not name.startswith("*."))
         self.suffixes = tuple(name[1:] for name in names if name.startswith("*."))
-        self.unnamed = frozenset(unnamed)
+        self.exempt_paths = frozenset(exempt_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "lifespan" and scope["path"] not in self.unnamed:
+        if scope["type"] != "lifespan" and scope["path"] not in self.exempt_paths:
             host = PORT.sub("", Headers(scope=scope).get("host", "").lower()).removesuffix(".")
             if host not in self.names and not host.endswith(self.suffixes):
                 await problem(400, "This host is not served here")(scope, receive, send)

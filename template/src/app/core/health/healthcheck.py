@@ -1,4 +1,4 @@
-"""`python -m app.core.healthcheck PATH`: exit 0 if the server in this container answers 200.
+"""`python -m app.core.health.healthcheck PATH`: exit 0 if the server in this container answers 200.
 
 For images, which have no curl; environment variables that name a proxy do not mislead it.
 """

@@ -1,4 +1,4 @@
-"""Finds modules by themselves, so that a new file in a folder needs no second edit elsewhere."""
+"""Imports all modules of a package, so that a new file needs no second edit elsewhere."""
 
 import pkgutil
 from importlib import import_module
@@ -9,7 +9,7 @@ def import_modules(package: ModuleType) -> list[ModuleType]:
     """Import everything below `package`, in the order of names.
 
     Raises:
-        ImportError: a module failed, for whatever reason; the message has its name and the reason.
+        ImportError: a module failed; the message has its name and the reason.
     """
     modules = []
     for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):

@@ -1,0 +1,1 @@
+"""Health: probes, readiness, and an announced shutdown."""

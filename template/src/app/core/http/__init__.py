@@ -1,0 +1,1 @@
+"""HTTP: the protocol, the middleware around all routes, errors and documents."""

@@ -1,7 +1,7 @@
-"""`slipway verify`: hold a database against the revisions and the models, by looking.
+"""`slipway verify`: compare a database with the revisions and the models.
 
-It connects as Alembic does, through `env.py`, and reads catalogues in one transaction that cannot
-write; so it may run against production at any time, as the user of the service.
+It connects as Alembic does, through env.py, and reads catalogues in one read-only transaction, so
+it may run against production at any time, with the service's own role.
 """
 
 import argparse
@@ -16,12 +16,14 @@ from alembic.autogenerate import produce_migrations, render_op_text
 from alembic.autogenerate.api import AutogenContext
 from alembic.config import Config
 from alembic.operations import ops
-from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, Row, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from slipway import output, rules
+from slipway.connection import run_in_environment
+from slipway.errors import message_of
 from slipway.guard.judge import replay
 from slipway.guard.record import Recorded
 from slipway.guard.schema import Schema
@@ -30,10 +32,11 @@ from slipway.project.configuration import Configuration, ProjectError, load
 from slipway.project.history import History
 from slipway.project.history import load as load_history
 from slipway.project.source import Source
+from slipway.queries import BACKFILL_PROGRESS, InvalidIndex, invalid_indexes
 from slipway.report import Finding, Report, Rule, severe
 
 EPILOG = f"""\
-Reads the database of MIGRATION_DATABASE_URL or DATABASE_URL in one read-only transaction.
+Reads the database that env.py connects to, in one read-only transaction.
 
 {output.EXIT_CODES}"""
 
@@ -45,7 +48,7 @@ VERIFY_RULES = {
             severity="error",
             summary="The database is not at the revision that this code wants",
             why="The service meets a schema that it was not written for.",
-            instead="uv run alembic upgrade head\n",
+            instead="alembic upgrade head\n",
         ),
         Rule(
             name="invalid-index",
@@ -65,8 +68,11 @@ VERIFY_RULES = {
             name="models-disagree",
             severity="error",
             summary="The models and the schema differ",
-            why="Queries fail on what the schema does not have, or it has what nobody knows of.",
-            instead='just migrate-gen "what differs"  # or undo what was done by hand\n',
+            why="Queries fail on what the schema lacks, or it has what no code knows.",
+            instead=(
+                'alembic revision --autogenerate -m "what differs"'
+                "  # or undo what was done by hand\n"
+            ),
         ),
     )
 }
@@ -91,7 +97,11 @@ def run(arguments: argparse.Namespace) -> int:
     except ProjectError as error:
         print(f"slipway verify: {error}", file=sys.stderr)
         return output.FAILED
-    # What env.py ends with, where the settings are wrong, or the database does not let it look.
+    # Alembic's, and those of the database, as an env.py lets them pass.
+    except (CommandError, SQLAlchemyError, OSError) as error:
+        print(f"slipway verify: {message_of(error)}", file=sys.stderr)
+        return output.FAILED
+    # What env.py ends with where the settings are wrong or the database refuses.
     except SystemExit as end:
         if isinstance(end.code, str):
             print(f"slipway verify: {end.code}", file=sys.stderr)
@@ -103,16 +113,20 @@ INTERRUPTED = 130
 
 
 def verify(configuration: Configuration) -> Report:
-    """Look at the database that `env.py` leads to.
+    """Look at the database that env.py connects to.
 
     Raises:
-        ProjectError: the revisions cannot be read.
-        SystemExit: `env.py` cannot go on; with its message.
+        ProjectError: the revisions or the models cannot be read.
+        CommandError: Alembic's configuration or env.py cannot be used.
+        SystemExit: env.py ends the process, with its message.
     """
     history = load_history(configuration)
     if not history.heads:
-        raise ProjectError("there are no revisions to hold a database against")
-    seen = _look(configuration.root)
+        raise ProjectError("there are no revisions to compare a database with")
+    config = Config(
+        configuration.root / "alembic.ini", toml_file=configuration.root / "pyproject.toml"
+    )
+    seen = run_in_environment(config, _look)
     expected, statements = replay(history, configuration)
     places = _Places(history, statements)
     found = [
@@ -142,49 +156,28 @@ def verify(configuration: Configuration) -> Report:
 @dataclass(frozen=True)
 class _Seen:
     heads: frozenset[str]
-    invalid: Sequence[Row[Any]]
+    invalid: Sequence[InvalidIndex]
     unvalidated: Sequence[Row[Any]]
     differences: tuple[str, ...]
 
 
-def _look(root: Path) -> _Seen:
-    seen: list[_Seen] = []
-    config = Config(root / "alembic.ini", toml_file=root / "pyproject.toml")
-    script = ScriptDirectory.from_config(config)
-
-    # The runner knows commands by the names of their functions, and lets this one only read.
-    def verify(heads: Sequence[str], migration: MigrationContext) -> None:
-        connection = migration.connection
-        assert connection is not None  # noqa: S101  there is always one when online
-        at_head = set(heads) == set(script.get_heads())
-        seen.append(
-            _Seen(
-                frozenset(heads),
-                _rows(connection, INVALID_INDEXES),
-                _rows(connection, UNVALIDATED),
-                # Elsewhere it would only repeat what the missing revisions do.
-                tuple(_differences(migration)) if at_head else (),
-            )
+def _look(migration: MigrationContext, connection: Connection) -> _Seen:
+    connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    try:
+        heads = frozenset(migration.get_current_heads())
+        script = migration.script
+        at_head = script is not None and heads == set(script.get_heads())
+        return _Seen(
+            heads,
+            invalid_indexes(connection),
+            connection.execute(text(UNVALIDATED)).all(),
+            # Elsewhere it would only repeat what the missing revisions do.
+            tuple(_differences(migration)) if at_head else (),
         )
-
-    with EnvironmentContext(config, script, fn=verify):
-        script.run_env()
-    return seen[0]
+    finally:
+        connection.rollback()
 
 
-def _rows(connection: Connection, query: str) -> Sequence[Row[Any]]:
-    return connection.execute(text(query)).all()
-
-
-# One that somebody builds at this moment is not valid either, and no leftover.
-INVALID_INDEXES = """
-SELECT n.nspname AS schema, i.relname AS name, indrelid::regclass::text AS table
-FROM pg_index
-JOIN pg_class AS i ON i.oid = indexrelid JOIN pg_namespace AS n ON n.oid = relnamespace
-WHERE NOT indisvalid
-AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index AS p WHERE p.index_relid = indexrelid)
-ORDER BY 1, 2
-"""
 UNVALIDATED = """
 SELECT n.nspname AS schema, t.relname AS table, conname AS name, pg_get_constraintdef(c.oid) AS sql
 FROM pg_constraint AS c
@@ -196,9 +189,13 @@ WHERE NOT convalidated ORDER BY 1, 2, 3
 def _differences(migration: MigrationContext) -> Iterator[str]:
     """What autogenerate would write, each operation as its code."""
     metadata = migration.opts["target_metadata"]
+    if metadata is None:
+        raise ProjectError("target_metadata in env.py is None: set it to the models' metadata")
     script = produce_migrations(migration, metadata)
     context = AutogenContext(migration, metadata)
     for operation in _flat(script.upgrade_ops.ops if script.upgrade_ops else ()):
+        if getattr(operation, "table_name", None) == BACKFILL_PROGRESS:
+            continue  # of no models, and not hidden by each env.py
         lines = (line.strip() for line in render_op_text(context, operation).splitlines())
         yield f"the models and the schema differ by {' '.join(lines)}"
 
@@ -216,7 +213,7 @@ def _flat(operations: Iterable[ops.MigrateOperation]) -> Iterator[ops.MigrateOpe
 
 @dataclass(frozen=True)
 class _Places:
-    """Where revisions speak of something."""
+    """Where revisions name something."""
 
     history: History
     statements: Sequence[tuple[Source, Recorded]]
@@ -249,11 +246,10 @@ def _behind(history: History, heads: frozenset[str]) -> Iterator[Finding]:
             yield _finding("not-at-head", message, (source, source.line_of("revision")))
 
 
-def _invalid_indexes(rows: Iterable[Row[Any]], places: _Places) -> Iterator[Finding]:
-    for row in rows:
-        name = str(Name(row.schema, row.name))
-        message = f"the index {name} of {row.table} is invalid"
-        yield _finding("invalid-index", message, places.of(row.name), name=name)
+def _invalid_indexes(found: Iterable[InvalidIndex], places: _Places) -> Iterator[Finding]:
+    for invalid in found:
+        message = f"the index {invalid.index} of {invalid.table} is invalid"
+        yield _finding("invalid-index", message, places.of(invalid.name), name=invalid.index)
 
 
 def _not_validated(
@@ -264,7 +260,7 @@ def _not_validated(
         known = expected.table(table).constraints.get(row.name)
         if known and not known.valid:
             continue
-        said = "a revision validates it" if known else "no revision speaks of it"
+        said = "a revision validates it" if known else "no revision names it"
         message = f"the constraint {row.name} of {table} is not validated, and {said}"
         place = places.of(row.name)
         yield _finding("not-validated", message, place, sql=row.sql, name=row.name, table=table)

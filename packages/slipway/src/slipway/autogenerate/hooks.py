@@ -17,7 +17,7 @@ from slipway.autogenerate import checks  # noqa: F401
 from slipway.autogenerate.enums import add_enums, render_enum
 from slipway.autogenerate.plan import plan
 from slipway.autogenerate.step import Phase, Step
-from slipway.backfill import checkpoint
+from slipway.queries import BACKFILL_PROGRESS
 
 
 def render_item(
@@ -52,7 +52,7 @@ def include_name(
 ) -> bool:
     """Leave alone what backfills note, and schemas that no model names; None is the default one."""
     if kind == "table":
-        return name != checkpoint.TABLE
+        return name != BACKFILL_PROGRESS
     if kind != "schema":
         return True
     return name in {None, *(table.schema for table in metadata.tables.values())}

@@ -6,9 +6,7 @@ from sqlalchemy import Connection, text
 
 from slipway.backfill.batches import Position
 from slipway.backfill.definition import Backfill, BackfillError
-
-# Beside `alembic_version`, and like that no part of the models.
-TABLE = "backfill_progress"
+from slipway.queries import BACKFILL_PROGRESS
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,7 @@ class State:
 
 def stopped_at(connection: Connection, name: str, backfill: Backfill) -> State:
     """Where an earlier run was interrupted; the start if it was not, or was of something else."""
-    if connection.scalar(text(f"SELECT to_regclass('{TABLE}')")) is None:
+    if connection.scalar(text(f"SELECT to_regclass('{BACKFILL_PROGRESS}')")) is None:
         return State()
     row = connection.execute(
         text(STOPPED), {"name": name, "definition": _definition(backfill)}
@@ -32,7 +30,9 @@ def stopped_at(connection: Connection, name: str, backfill: Backfill) -> State:
 
 def start(connection: Connection, name: str, backfill: Backfill) -> State:
     """Note that a run goes on where the last one stopped, and where that is."""
-    connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:table))"), {"table": TABLE})
+    connection.execute(
+        text("SELECT pg_advisory_xact_lock(hashtext(:table))"), {"table": BACKFILL_PROGRESS}
+    )
     connection.execute(text(CREATE))
     state = stopped_at(connection, name, backfill)
     fields = {"name": name, "definition": _definition(backfill), **_fields(state)}
@@ -70,7 +70,7 @@ def _definition(backfill: Backfill) -> str:
 
 
 CREATE = f"""
-CREATE TABLE IF NOT EXISTS {TABLE} (
+CREATE TABLE IF NOT EXISTS {BACKFILL_PROGRESS} (
     name text PRIMARY KEY,
     definition text NOT NULL,
     after text[],
@@ -82,20 +82,20 @@ CREATE TABLE IF NOT EXISTS {TABLE} (
 )
 """
 STOPPED = f"""
-SELECT after, seen, changed FROM {TABLE}
+SELECT after, seen, changed FROM {BACKFILL_PROGRESS}
 WHERE name = :name AND definition = :definition AND finished_at IS NULL
 """  # noqa: S608
 START = f"""
-INSERT INTO {TABLE} AS old (name, definition, after, seen, changed)
+INSERT INTO {BACKFILL_PROGRESS} AS old (name, definition, after, seen, changed)
 VALUES (:name, :definition, CAST(:after AS text[]), :seen, :changed)
 ON CONFLICT (name) DO UPDATE SET (definition, after, seen, changed, saved_at, began_at, finished_at)
 = (excluded.definition, excluded.after, excluded.seen, excluded.changed, now(),
    CASE WHEN excluded.seen > 0 THEN old.began_at ELSE now() END, NULL)
 """  # noqa: S608
 SAVE = f"""
-UPDATE {TABLE}
+UPDATE {BACKFILL_PROGRESS}
 SET (after, seen, changed, saved_at) = (CAST(:after AS text[]), :seen, :changed, now())
 WHERE name = :name AND after IS NOT DISTINCT FROM CAST(:before_after AS text[])
 AND (seen, changed) = (:before_seen, :before_changed)
 """  # noqa: S608
-FINISH = f"UPDATE {TABLE} SET (after, finished_at) = (NULL, now()) WHERE name = :name"  # noqa: S608
+FINISH = f"UPDATE {BACKFILL_PROGRESS} SET (after, finished_at) = (NULL, now()) WHERE name = :name"  # noqa: S608

@@ -9,7 +9,7 @@ import logging
 import random
 import socket
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import await_only
 
 from slipway.heads import HISTORY, Applied, Revisions, missing, read_history
+from slipway.queries import invalid_indexes
 from slipway.runner.progress import reported
 
 log = logging.getLogger(f"alembic.{__name__}")
@@ -126,9 +127,6 @@ def run_migrations(policy: Policy) -> None:
     migration = context.get_context()
     # The commands pass their work as a function of this name, and nothing else tells them apart.
     command = migration.opts["fn"].__name__
-    if command == "verify":
-        _read_only(migration)
-        return
     if command == "retrieve_migrations":
         _require_head(migration)
     if command not in {"upgrade", "downgrade", "do_stamp"}:
@@ -155,15 +153,6 @@ def run_migrations(policy: Policy) -> None:
 def _run_all() -> None:
     with context.begin_transaction():
         context.run_migrations()
-
-
-def _read_only(migration: MigrationContext) -> None:
-    """Let a command look without a chance to write: Alembic's own way makes a version table."""
-    connection = context.get_bind()
-    connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-    look = cast("Callable[[Sequence[str], MigrationContext], object]", migration.opts["fn"])
-    look(migration.get_current_heads(), migration)
-    connection.rollback()
 
 
 # ---- Is there anything to do?
@@ -439,20 +428,13 @@ def _check_heads(migration: MigrationContext) -> None:
 def _check_indexes(*, heads: set[str], **_: object) -> None:
     """Called before the transaction of a revision ends: what is refused here is not noted, so that
     it is refused the next time too."""
-    if heads >= _target() and (invalid := context.get_bind().scalar(text(INVALID_INDEXES))):
+    if heads >= _target() and (invalid := invalid_indexes(context.get_bind())):
+        names = ", ".join(found.index for found in invalid)
         raise MigrationError(
-            f"Invalid indexes, left by builds that failed: {invalid}. The database maintains them "
+            f"Invalid indexes, left by builds that failed: {names}. The database maintains them "
             "and never uses them: drop each with DROP INDEX CONCURRENTLY and build it again. Until "
             f"then {', '.join(heads)} is not noted as applied"
         )
-
-
-# An index that somebody builds at this moment is not valid either, and no leftover.
-INVALID_INDEXES = """
-SELECT string_agg(indexrelid::regclass::text, ', ') FROM pg_index
-WHERE NOT indisvalid
-AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index AS p WHERE p.index_relid = indexrelid)
-"""
 
 
 def _scalar(connection: Connection, query: str, **parameters: object) -> Any:

@@ -11,6 +11,7 @@ from sqlalchemy import URL, NullPool
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from slipway.guard.sql.lexer import tokens
+from slipway.queries import USER_RELATIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -334,19 +335,14 @@ def _modifiers(name: str, modifier: int) -> tuple[int | None, int | None, int | 
     return modifier, None, None
 
 
-# Of the user, whatever they are: not PostgreSQL's, not temporary, not an extension's.
-OWN = """
+USER_TABLES = f"""
     c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
-    AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND c.relname <> 'alembic_version'
-    AND NOT EXISTS (
-        SELECT FROM pg_depend
-        WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e'
-    )
+    AND {USER_RELATIONS}
 """
 TABLES = f"""
 SELECT c.oid AS relation, n.nspname AS schema, c.relname AS name, c.relkind = 'p' AS partitioned
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE {OWN} ORDER BY n.nspname, c.relname
+WHERE {USER_TABLES} ORDER BY n.nspname, c.relname
 """  # noqa: S608  constants, here and below
 COLUMNS = f"""
 SELECT
@@ -365,7 +361,7 @@ SELECT
 FROM pg_attribute a
 JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-WHERE a.attnum > 0 AND NOT a.attisdropped AND {OWN}
+WHERE a.attnum > 0 AND NOT a.attisdropped AND {USER_TABLES}
 ORDER BY c.oid, a.attnum
 """  # noqa: S608
 TYPES = """
@@ -406,7 +402,8 @@ SELECT
 FROM pg_constraint relation
 JOIN pg_class tc ON tc.oid = relation.confrelid JOIN pg_namespace tn ON tn.oid = tc.relnamespace
 JOIN pg_class c ON c.oid = relation.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE relation.contype = 'f' AND relation.conparentid = 0 AND {OWN} ORDER BY relation.conname
+WHERE relation.contype = 'f' AND relation.conparentid = 0 AND {USER_TABLES}
+ORDER BY relation.conname
 """  # noqa: S608
 UNIQUE_INDEXES = f"""
 SELECT
@@ -418,7 +415,7 @@ SELECT
     NOT relation.indnullsnotdistinct AS nulls_distinct
 FROM pg_index relation JOIN pg_class i ON i.oid = relation.indexrelid
 JOIN pg_class c ON c.oid = relation.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE relation.indisunique AND {OWN} ORDER BY i.relname
+WHERE relation.indisunique AND {USER_TABLES} ORDER BY i.relname
 """  # noqa: S608
 CHECKS = f"""
 SELECT
@@ -426,18 +423,18 @@ SELECT
     pg_get_expr(relation.conbin, relation.conrelid) AS expression
 FROM pg_constraint relation
 JOIN pg_class c ON c.oid = relation.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE relation.contype = 'c' AND {OWN} ORDER BY relation.conname
+WHERE relation.contype = 'c' AND {USER_TABLES} ORDER BY relation.conname
 """  # noqa: S608
 EXCLUSIONS = f"""
 SELECT c.oid AS relation, relation.conname AS name, pg_get_constraintdef(relation.oid) AS definition
 FROM pg_constraint relation
 JOIN pg_class c ON c.oid = relation.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE relation.contype = 'x' AND {OWN} ORDER BY relation.conname
+WHERE relation.contype = 'x' AND {USER_TABLES} ORDER BY relation.conname
 """  # noqa: S608
 BOUNDS = f"""
 SELECT c.oid AS relation, pg_get_partition_constraintdef(part.relid) AS bound
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL pg_partition_tree(c.oid) part
-WHERE {OWN} AND c.relkind = 'p' AND part.isleaf AND part.relid <> c.oid
+WHERE {USER_TABLES} AND c.relkind = 'p' AND part.isleaf AND part.relid <> c.oid
 ORDER BY part.relid::regclass::text
 """  # noqa: S608

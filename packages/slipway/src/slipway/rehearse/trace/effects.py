@@ -21,6 +21,7 @@ from slipway.locks import (
     is_strong,
     rank,
 )
+from slipway.queries import USER_RELATIONS
 
 # Marks the queries of the rehearsal, which are nobody's statements.
 OWN = "rehearsal"
@@ -67,13 +68,13 @@ class Snapshot:
         return {(r.table, oid, r.file) for oid, r in self.relations.items() if r.table}
 
 
-SNAPSHOT = """
+SNAPSHOT = f"""
 WITH relations AS (
     SELECT c.oid, relkind, relfilenode, indrelid,
            CASE nspname WHEN 'public' THEN '' ELSE nspname || '.' END || relname AS name
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace
     LEFT JOIN pg_index ON indexrelid = c.oid
-    WHERE nspname <> 'information_schema' AND nspname !~ '^pg_' AND relname <> 'alembic_version'
+    WHERE {USER_RELATIONS}
     AND relkind IN ('r', 'p', 'm', 'i', 'I')
 )
 SELECT json_build_object(
@@ -92,7 +93,7 @@ SELECT json_build_object(
         FROM pg_stat_xact_user_tables WHERE seq_scan > 0
     )
 )::text
-"""
+"""  # noqa: S608  a constant
 
 
 def query(connection: Connection, sql: str, parameters: Any = None) -> Any:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from slipway.queries import USER_RELATIONS
+
 
 @dataclass(frozen=True, kw_only=True)
 class State:
@@ -33,24 +35,20 @@ async def read_state(connection: AsyncConnection) -> State:
     )
 
 
-RELATIONS = """
+RELATIONS = f"""
 WITH relations AS (
     SELECT c.*, CASE nspname WHEN 'public' THEN '' ELSE nspname || '.' END || relname AS name
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace
-    WHERE nspname <> 'information_schema' AND nspname !~ '^pg_' AND relname <> 'alembic_version'
-    AND NOT EXISTS (
-        SELECT FROM pg_depend
-        WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e'
-    )
+    WHERE {USER_RELATIONS}
 )
-"""
+"""  # noqa: S608  constants, here and below
 INVALID = f"""
 {RELATIONS}
 SELECT indexes.relname::text AS name, tables.name AS table FROM pg_index
 JOIN relations AS indexes ON indexes.oid = indexrelid
 JOIN relations AS tables ON tables.oid = indrelid
 WHERE NOT indisvalid AND tables.relkind <> 'p'
-"""  # noqa: S608  constants, here and below
+"""  # noqa: S608
 UNVALIDATED = f"""
 {RELATIONS}
 SELECT conname::text AS name, relations.name AS table

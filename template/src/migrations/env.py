@@ -4,7 +4,12 @@ import asyncio
 from functools import partial
 
 from alembic import context
-from slipway.autogenerate import include_name, process_revision_directives, render_item
+from slipway.autogenerate import (
+    compare_server_default,
+    include_name,
+    process_revision_directives,
+    render_item,
+)
 from slipway.runner.run import MigrationError, Policy, connect, run_migrations
 from sqlalchemy import pool
 from sqlalchemy.engine import Connection
@@ -49,11 +54,11 @@ def do_run_migrations(connection: Connection) -> None:
     context.configure(
         connection=connection,
         target_metadata=target_metadata,
-        compare_server_default=True,
+        compare_server_default=compare_server_default,
         include_schemas=True,
         include_name=partial(include_name, target_metadata),
         process_revision_directives=process_revision_directives,
-        render_item=partial(render_item, "app"),
+        render_item=render_item,
         # Without it, a failure after an autocommit block leaves the version behind the schema.
         transaction_per_migration=True,
     )

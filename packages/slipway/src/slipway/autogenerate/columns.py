@@ -9,38 +9,45 @@ from sqlalchemy.schema import AddConstraint, CreateColumn
 from sqlalchemy.sql.elements import conv
 
 from slipway.autogenerate import probe
-from slipway.autogenerate.change import Change, Table, name_of, shortened, table_of
-from slipway.autogenerate.directives import (
+from slipway.autogenerate.custom_operations import (
     NothingOp,
     RefuseNullsOp,
     TodoOp,
     UpdateInBatchesOp,
 )
-from slipway.autogenerate.step import Phase, Step, plain, steps
+from slipway.autogenerate.dialect import DIALECT, quoted
+from slipway.autogenerate.names import shortened
+from slipway.autogenerate.planned_revision import (
+    Phase,
+    PlannedRevision,
+    plain_revision,
+    revisions_for,
+)
+from slipway.autogenerate.schema_change import SchemaChange, TableName, name_of, table_of
 
 REQUIRED = (
-    "{column} has no value for the rows that are there, nor for those that the running version "
+    "{column} has no value for the rows that exist, nor for those that the running version "
     "inserts, so this fails on a table with rows. Give it a server_default in the model, or make "
-    'it nullable, fill it, and require it later: docs/migrations.md, "A required column".'
+    "it nullable, fill it in batches, and require it in a later release."
 )
 REWRITES = (
     "adding {column} in this form writes or reads the whole table while nobody else can use it. "
-    'Add a plain nullable column and fill it in batches: docs/migrations.md, "Change a type".'
+    "Add a plain nullable column and fill it in batches."
 )
 CHANGES_TYPE = (
     "this writes or reads all of {table} while nobody else can use it, and the running version "
-    'meets a type that it does not expect. docs/migrations.md, "Change a type", has the steps.'
+    "meets a type that it does not expect."
 )
 
 
-@steps.register
-def _add(operation: ops.AddColumnOp, change: Change) -> Iterator[Step]:
+@revisions_for.register
+def _add(operation: ops.AddColumnOp, change: SchemaChange) -> Iterator[PlannedRevision]:
     table, column = table_of(operation), operation.column
     name = f"{table}.{column.name}"
-    as_it_is = plain(operation, change)
+    plain = plain_revision(operation, change)
     if key := inline_foreign_key(operation, change):
         yield replace(
-            as_it_is,
+            plain,
             upgrade=(_add_with_foreign_key(operation, key, change),),
             why=(
                 f"{name} comes with its foreign key in one statement: in a new column there is "
@@ -48,16 +55,22 @@ def _add(operation: ops.AddColumnOp, change: Change) -> Iterator[Step]:
             ),
         )
     elif not column.nullable and column.server_default is None:
-        yield replace(as_it_is, upgrade=(TodoOp(REQUIRED.format(column=name)), operation))
+        yield replace(
+            plain, upgrade=(TodoOp(change.advice(REQUIRED.format(column=name))), operation)
+        )
     elif not probe.adding_touches_rows(change.connection, table, column):
-        yield as_it_is
+        yield plain
     elif isinstance(column.server_default, DefaultClause):
-        yield from _add_with_volatile_default(operation, as_it_is, change)
+        yield from _add_with_volatile_default(operation, plain, change)
     else:
-        yield replace(as_it_is, upgrade=(TodoOp(REWRITES.format(column=name)), operation))
+        yield replace(
+            plain, upgrade=(TodoOp(change.advice(REWRITES.format(column=name))), operation)
+        )
 
 
-def inline_foreign_key(operation: ops.AddColumnOp, change: Change) -> ops.CreateForeignKeyOp | None:
+def inline_foreign_key(
+    operation: ops.AddColumnOp, change: SchemaChange
+) -> ops.CreateForeignKeyOp | None:
     """The foreign key that can come in one statement with the column, which is empty then."""
     column = operation.column
     if not column.nullable or column.server_default is not None:
@@ -69,22 +82,21 @@ def inline_foreign_key(operation: ops.AddColumnOp, change: Change) -> ops.Create
 
 
 def _add_with_foreign_key(
-    operation: ops.AddColumnOp, key: ops.CreateForeignKeyOp, change: Change
+    operation: ops.AddColumnOp, key: ops.CreateForeignKeyOp, change: SchemaChange
 ) -> ops.ExecuteSQLOp:
     """As SQL, since `inline_references` of Alembic 1.20 loses the name of the constraint."""
-    dialect = change.connection.dialect
-    column = CreateColumn(operation.column).compile(dialect=dialect)
-    constraint = str(AddConstraint(key.to_constraint()).compile(dialect=dialect))
+    column = CreateColumn(operation.column).compile(dialect=DIALECT)
+    constraint = str(AddConstraint(key.to_constraint()).compile(dialect=DIALECT))
     return ops.ExecuteSQLOp(
-        f"ALTER TABLE {change.quoted(table_of(operation))} ADD COLUMN {column} "
-        f"CONSTRAINT {change.quote(name_of(key))} "
+        f"ALTER TABLE {table_of(operation).quoted} ADD COLUMN {column} "
+        f"CONSTRAINT {quoted(name_of(key))} "
         f"REFERENCES{constraint.partition('REFERENCES')[2]}"
     )
 
 
 def _add_with_volatile_default(
-    operation: ops.AddColumnOp, as_it_is: Step, change: Change
-) -> Iterator[Step]:
+    operation: ops.AddColumnOp, plain: PlannedRevision, change: SchemaChange
+) -> Iterator[PlannedRevision]:
     table, column = table_of(operation), operation.column
     bare = Column(column.name, column.type, nullable=True, comment=column.comment)
     set_default = ops.AlterColumnOp(
@@ -95,7 +107,7 @@ def _add_with_volatile_default(
         modify_server_default=column.server_default,
     )
     yield replace(
-        as_it_is,
+        plain,
         upgrade=(ops.AddColumnOp(table.name, bare, schema=table.schema), set_default),
         why=(
             f"The default of {table}.{column.name} differs from row to row: added with the column, "
@@ -115,9 +127,9 @@ def _add_with_volatile_default(
         yield from _require(required, change)
 
 
-def _fill_with_default(table: Table, column: str, change: Change) -> Step:
-    name = change.quote(column)
-    return Step(
+def _fill_with_default(table: TableName, column: str, change: SchemaChange) -> PlannedRevision:
+    name = quoted(column)
+    return PlannedRevision(
         phase=Phase.BACKFILL,
         subject=f"{table} {column}",
         upgrade=(
@@ -132,19 +144,19 @@ def _fill_with_default(table: Table, column: str, change: Change) -> Step:
     )
 
 
-@steps.register
-def _alter(operation: ops.AlterColumnOp, change: Change) -> Iterator[Step]:
+@revisions_for.register
+def _alter(operation: ops.AlterColumnOp, change: SchemaChange) -> Iterator[PlannedRevision]:
     table, name = table_of(operation), f"{operation.table_name}.{operation.column_name}"
-    as_it_is = plain(operation, change)
+    plain = plain_revision(operation, change)
     if operation.modify_nullable is False:
         if operation.existing_server_default not in (None, False):
             yield _fill_with_default(table, operation.column_name, change)
         yield from _require(operation, change)
     elif operation.modify_type is not None:
-        yield from _change_type(operation, as_it_is, change)
+        yield from _change_type(operation, plain, change)
     elif operation.modify_server_default is None:
         yield replace(
-            as_it_is,
+            plain,
             phase=Phase.CONTRACT,
             why=(
                 f"{name} loses its default: no version that leaves it out of its INSERTs may "
@@ -152,15 +164,17 @@ def _alter(operation: ops.AlterColumnOp, change: Change) -> Iterator[Step]:
             ),
         )
     else:
-        yield as_it_is
+        yield plain
 
 
-def _change_type(operation: ops.AlterColumnOp, as_it_is: Step, change: Change) -> Iterator[Step]:
+def _change_type(
+    operation: ops.AlterColumnOp, plain: PlannedRevision, change: SchemaChange
+) -> Iterator[PlannedRevision]:
     table = table_of(operation)
     name = f"{table}.{operation.column_name}"
     if probe.is_free(change.connection, operation):
         yield replace(
-            as_it_is,
+            plain,
             why=(
                 f"PostgreSQL widens the type of {name} without writing or reading the table: tried "
                 "on an empty copy of it.",
@@ -168,9 +182,9 @@ def _change_type(operation: ops.AlterColumnOp, as_it_is: Step, change: Change) -
         )
         return
     yield replace(
-        as_it_is,
+        plain,
         phase=Phase.TYPE,
-        upgrade=(TodoOp(CHANGES_TYPE.format(table=table)), operation),
+        upgrade=(TodoOp(change.advice(CHANGES_TYPE.format(table=table))), operation),
         why=(
             f"The type of {name} cannot be changed while the service works. Instead, add a new "
             "column of the new type, write both, fill the new one in batches, read it, and drop "
@@ -179,20 +193,20 @@ def _change_type(operation: ops.AlterColumnOp, as_it_is: Step, change: Change) -
     )
 
 
-def _require(operation: ops.AlterColumnOp, change: Change) -> Iterator[Step]:
+def _require(operation: ops.AlterColumnOp, change: SchemaChange) -> Iterator[PlannedRevision]:
     """NOT NULL by way of a check that is proved before: then it needs no scan under its lock."""
     table, column = table_of(operation), operation.column_name
     name = shortened("ck", table.name, column, "not_null")
     check = ops.CreateCheckConstraintOp(
         conv(name),
         table.name,
-        text(f"{change.quote(column)} IS NOT NULL"),
+        text(f"{quoted(column)} IS NOT NULL"),
         schema=table.schema,
         postgresql_not_valid=True,
     )
     drop_check = ops.DropConstraintOp(conv(name), table.name, type_="check", schema=table.schema)
-    validate = f"ALTER TABLE {change.quoted(table)} VALIDATE CONSTRAINT {change.quote(name)}"
-    yield Step(
+    validate = f"ALTER TABLE {table.quoted} VALIDATE CONSTRAINT {quoted(name)}"
+    yield PlannedRevision(
         phase=Phase.CONSTRAIN,
         subject=f"{table} {column}",
         upgrade=(RefuseNullsOp(table.name, column, table.schema), check),
@@ -205,7 +219,7 @@ def _require(operation: ops.AlterColumnOp, change: Change) -> Iterator[Step]:
         locked=str(table),
         alone=True,
     )
-    yield Step(
+    yield PlannedRevision(
         phase=Phase.NOT_NULL,
         subject=f"{table} {column}",
         upgrade=(

@@ -7,30 +7,37 @@ from alembic.operations import ops
 from sqlalchemy.schema import AddConstraint
 from sqlalchemy.sql.elements import conv
 
-from slipway.autogenerate.change import Change, name_of, shortened, table_of, target_of
 from slipway.autogenerate.columns import inline_foreign_key
-from slipway.autogenerate.directives import (
+from slipway.autogenerate.custom_operations import (
     CreateIndexConcurrentlyOp,
     DropIndexConcurrentlyOp,
     NothingOp,
     ValidateConstraintOp,
 )
-from slipway.autogenerate.step import Phase, Step, plain, steps
+from slipway.autogenerate.dialect import DIALECT, quoted
+from slipway.autogenerate.names import shortened
+from slipway.autogenerate.planned_revision import (
+    Phase,
+    PlannedRevision,
+    plain_revision,
+    revisions_for,
+)
+from slipway.autogenerate.schema_change import SchemaChange, name_of, table_of, target_of
 
 
-@steps.register
-def _add_index(operation: ops.CreateIndexOp, change: Change) -> Iterator[Step]:
+@revisions_for.register
+def _add_index(operation: ops.CreateIndexOp, change: SchemaChange) -> Iterator[PlannedRevision]:
     if table_of(operation) in change.created:
-        yield plain(operation, change)
+        yield plain_revision(operation, change)
     else:
         yield from _make_way(operation, change)
         yield _build(operation)
 
 
-def _build(operation: ops.CreateIndexOp) -> Step:
+def _build(operation: ops.CreateIndexOp) -> PlannedRevision:
     name, table = name_of(operation), table_of(operation)
     operation.index_name = conv(name)
-    return Step(
+    return PlannedRevision(
         phase=Phase.INDEX,
         subject=name,
         upgrade=(CreateIndexConcurrentlyOp(operation),),
@@ -43,10 +50,12 @@ def _build(operation: ops.CreateIndexOp) -> Step:
     )
 
 
-@steps.register
-def _add_unique(operation: ops.CreateUniqueConstraintOp, change: Change) -> Iterator[Step]:
+@revisions_for.register
+def _add_unique(
+    operation: ops.CreateUniqueConstraintOp, change: SchemaChange
+) -> Iterator[PlannedRevision]:
     if table_of(operation) in change.created:
-        yield plain(operation, change)
+        yield plain_revision(operation, change)
         return
     name, index = name_of(operation), _index_of(operation)
     yield from _make_way(operation, change)
@@ -55,7 +64,7 @@ def _add_unique(operation: ops.CreateUniqueConstraintOp, change: Change) -> Iter
         *(conv(name), operation.table_name, "unique"), schema=operation.schema, if_exists=True
     )
     yield replace(
-        plain(operation, change),
+        plain_revision(operation, change),
         phase=Phase.UNIQUE,
         subject=name,
         upgrade=(_attach(operation, change),),
@@ -77,21 +86,21 @@ def _index_of(operation: ops.CreateUniqueConstraintOp) -> ops.CreateIndexOp:
     )
 
 
-def _attach(operation: ops.CreateUniqueConstraintOp, change: Change) -> ops.ExecuteSQLOp:
-    name = change.quote(name_of(operation))
+def _attach(operation: ops.CreateUniqueConstraintOp, change: SchemaChange) -> ops.ExecuteSQLOp:
+    name = quoted(name_of(operation))
     constraint = AddConstraint(operation.to_constraint())
-    deferrability = str(constraint.compile(dialect=change.connection.dialect)).rpartition(")")[2]
+    deferrability = str(constraint.compile(dialect=DIALECT)).rpartition(")")[2]
     return ops.ExecuteSQLOp(
-        f"ALTER TABLE {change.quoted(table_of(operation))} "
+        f"ALTER TABLE {table_of(operation).quoted} "
         f"ADD CONSTRAINT {name} UNIQUE USING INDEX {name}{deferrability}"
     )
 
 
-@steps.register(ops.CreateForeignKeyOp)
-@steps.register(ops.CreateCheckConstraintOp)
+@revisions_for.register(ops.CreateForeignKeyOp)
+@revisions_for.register(ops.CreateCheckConstraintOp)
 def _add_constraint(
-    operation: ops.CreateForeignKeyOp | ops.CreateCheckConstraintOp, change: Change
-) -> Iterator[Step]:
+    operation: ops.CreateForeignKeyOp | ops.CreateCheckConstraintOp, change: SchemaChange
+) -> Iterator[PlannedRevision]:
     table, name, phase = table_of(operation), name_of(operation), Phase.EXPAND
     if isinstance(operation, ops.CreateForeignKeyOp):
         if _comes_with_its_column(operation, change):
@@ -99,11 +108,11 @@ def _add_constraint(
         if change.needs_new_unique(operation) and target_of(operation) not in change.created:
             phase = Phase.CONSTRAIN
     if table in change.created:
-        yield replace(plain(operation, change), phase=phase)
+        yield replace(plain_revision(operation, change), phase=phase)
         return
     yield from _make_way(operation, change)
     yield replace(
-        plain(operation, change),
+        plain_revision(operation, change),
         phase=phase,
         upgrade=(_not_valid(operation),),
         why=(
@@ -111,7 +120,7 @@ def _add_constraint(
             "table is scanned. A later revision checks the rows that are there.",
         ),
     )
-    yield Step(
+    yield PlannedRevision(
         phase=Phase.VALIDATE,
         subject=str(table),
         upgrade=(ValidateConstraintOp(name, table.name, table.schema),),
@@ -123,7 +132,7 @@ def _add_constraint(
     )
 
 
-def _comes_with_its_column(key: ops.CreateForeignKeyOp, change: Change) -> bool:
+def _comes_with_its_column(key: ops.CreateForeignKeyOp, change: SchemaChange) -> bool:
     added = (found for found in change.operations if isinstance(found, ops.AddColumnOp))
     return any(inline_foreign_key(operation, change) is key for operation in added)
 
@@ -136,7 +145,7 @@ def _not_valid(operation: ops.MigrateOperation) -> ops.MigrateOperation:
     return operation
 
 
-def _make_way(operation: ops.MigrateOperation, change: Change) -> Iterator[Step]:
+def _make_way(operation: ops.MigrateOperation, change: SchemaChange) -> Iterator[PlannedRevision]:
     """What changes under its own name keeps working under another until the new one is there."""
     table, name = table_of(operation), name_of(operation)
     if (table, name) not in change.replaced:
@@ -145,25 +154,25 @@ def _make_way(operation: ops.MigrateOperation, change: Change) -> Iterator[Step]
 
     def rename(before: str, after: str) -> ops.ExecuteSQLOp:
         if isinstance(operation, ops.CreateIndexOp):
-            what, before = f"INDEX {change.quote(table.schema, before)}", ""
+            what, before = f"INDEX {quoted(table.schema, before)}", ""
         else:
-            what, before = f"TABLE {change.quoted(table)}", f"CONSTRAINT {change.quote(before)} "
-        return ops.ExecuteSQLOp(f"ALTER {what} RENAME {before}TO {change.quote(after)}")
+            what, before = f"TABLE {table.quoted}", f"CONSTRAINT {quoted(before)} "
+        return ops.ExecuteSQLOp(f"ALTER {what} RENAME {before}TO {quoted(after)}")
 
     yield replace(
-        plain(operation, change),
+        plain_revision(operation, change),
         upgrade=(rename(name, old),),
         downgrade=(rename(old, name),),
         why=(f"{name} changes: the one that is there serves as {old} until the new one does.",),
     )
 
 
-@steps.register
-def _drop_index(operation: ops.DropIndexOp, change: Change) -> Iterator[Step]:
+@revisions_for.register
+def _drop_index(operation: ops.DropIndexOp, change: SchemaChange) -> Iterator[PlannedRevision]:
     table, index = table_of(operation), operation.reverse()
     if table in change.dropped:
         # It goes with its table, and comes back with it.
-        yield replace(plain(operation, change), phase=Phase.CONTRACT, rank=2, upgrade=())
+        yield replace(plain_revision(operation, change), phase=Phase.CONTRACT, rank=2, upgrade=())
         return
     index.index_name = conv(_current_name(operation, change))
     build = _build(index)
@@ -176,8 +185,10 @@ def _drop_index(operation: ops.DropIndexOp, change: Change) -> Iterator[Step]:
     )
 
 
-@steps.register
-def _drop_constraint(operation: ops.DropConstraintOp, change: Change) -> Iterator[Step]:
+@revisions_for.register
+def _drop_constraint(
+    operation: ops.DropConstraintOp, change: SchemaChange
+) -> Iterator[PlannedRevision]:
     name = _current_name(operation, change)
     operation.constraint_name = conv(name)
     back = operation.reverse()
@@ -185,7 +196,7 @@ def _drop_constraint(operation: ops.DropConstraintOp, change: Change) -> Iterato
     if isinstance(back, ops.CreateUniqueConstraintOp):
         downgrade = (CreateIndexConcurrentlyOp(_index_of(back)), _attach(back, change))
     yield replace(
-        plain(operation, change),
+        plain_revision(operation, change),
         phase=Phase.CONTRACT,
         downgrade=downgrade,
         why=(
@@ -195,7 +206,7 @@ def _drop_constraint(operation: ops.DropConstraintOp, change: Change) -> Iterato
     )
 
 
-def _current_name(operation: ops.DropIndexOp | ops.DropConstraintOp, change: Change) -> str:
+def _current_name(operation: ops.DropIndexOp | ops.DropConstraintOp, change: SchemaChange) -> str:
     name = name_of(operation)
     is_replaced = (table_of(operation), name) in change.replaced
     return shortened(name, "old") if is_replaced else name

@@ -5,13 +5,13 @@ and a table that is dropped and made again finds one too many. Here each type is
 by a line of its own, and columns only name it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
 from alembic.autogenerate import comparators, renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
-from alembic.util import PriorityDispatchResult
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import (
     ARRAY,
     Column,
@@ -25,6 +25,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql.base import PGInspector
 from sqlalchemy.types import TypeEngine
+
+from slipway.autogenerate.dialect import quoted
+
+Metadata = MetaData | Sequence[MetaData]
+
+
+def metadata_list(metadata: Metadata) -> Sequence[MetaData]:
+    return [metadata] if isinstance(metadata, MetaData) else metadata
 
 
 class CreateEnumOp(ops.MigrateOperation):
@@ -64,7 +72,7 @@ def compare_values(
     context: AutogenContext, operations: ops.UpgradeOps, schemas: set[str | None]
 ) -> None:
     """Find the values that models have and their types do not."""
-    if context.connection is None or not isinstance(context.metadata, MetaData):
+    if context.connection is None or context.metadata is None:
         return
     existing = _existing(context.connection)
     modelled = {_key(context.connection, enum): enum for enum in _modelled(context.metadata)}
@@ -73,23 +81,25 @@ def compare_values(
         operations.ops += [AddEnumValueOp(enum, value) for value in missing]
 
 
-@comparators.dispatch_for("column", subgroup="server_default")
-def compare_default(
-    context: AutogenContext,
-    operation: ops.AlterColumnOp,
-    schema: str | None,
-    table: str,
-    name: str,
+def compare_server_default(
+    context: MigrationContext,
     in_database: Column[object],
     in_models: Column[object],
-) -> PriorityDispatchResult:
-    """Compare defaults as text: the server, which Alembic asks, cannot read a value to come."""
+    default_in_database: str | None,
+    default_in_models: FetchedValue | None,
+    rendered_default: str | None,
+) -> bool | None:
+    """Compare defaults of enums as text, for Alembic's option of this name.
+
+    The server, which Alembic asks, would reject a value that does not exist yet.
+
+    Returns:
+        Whether the defaults differ; None lets Alembic compare them.
+    """
     before, after = (_literal(column.server_default) for column in (in_database, in_models))
     if not isinstance(in_models.type, Enum) or before is None or after is None:
-        return PriorityDispatchResult.CONTINUE
-    if before != after:
-        operation.modify_server_default = in_models.server_default
-    return PriorityDispatchResult.STOP
+        return None
+    return before != after
 
 
 def _literal(default: FetchedValue | None) -> str | None:
@@ -116,9 +126,7 @@ def _render_drop(context: AutogenContext, operation: DropEnumOp) -> str:
 
 @renderers.dispatch_for(AddEnumValueOp)
 def _render_add_value(context: AutogenContext, operation: AddEnumValueOp) -> str:
-    preparer = context.migration_context.dialect.identifier_preparer
-    parts = (operation.enum.schema, operation.enum.name)
-    name = ".".join(preparer.quote(part) for part in parts if part)
+    name = quoted(operation.enum.schema, operation.enum.name)
     value = operation.value.replace("'", "''")
     # It stays when the revision is reverted, and is there when it is applied again.
     statement = f"ALTER TYPE {name} ADD VALUE IF NOT EXISTS '{value}'"
@@ -136,7 +144,7 @@ def render_enum(enum: Enum, context: AutogenContext) -> str:
     return f"postgresql.ENUM({_arguments(enum)}, create_type=False)"
 
 
-def add_enums(connection: Connection, metadata: MetaData, upgrade: ops.UpgradeOps) -> None:
+def add_enums(connection: Connection, metadata: Metadata, upgrade: ops.UpgradeOps) -> None:
     """Create the types that new columns need, and drop those that no model has any more."""
     existing = _existing(connection)
     modelled = {_key(connection, enum) for enum in _modelled(metadata)}
@@ -158,8 +166,9 @@ def _existing(connection: Connection) -> dict[Key, list[str]]:
     return {(enum["schema"], enum["name"]): enum["labels"] for enum in inspector.get_enums("*")}
 
 
-def _modelled(metadata: MetaData) -> Iterator[Enum]:
-    columns = (column for table in metadata.tables.values() for column in table.columns)
+def _modelled(metadata: Metadata) -> Iterator[Enum]:
+    tables = (table for each in metadata_list(metadata) for table in each.tables.values())
+    columns = (column for table in tables for column in table.columns)
     return _enums(column.type for column in columns)
 
 

@@ -1,7 +1,7 @@
-"""Splits a schema change into steps that can each run while the service works.
+"""Splits a schema change into revisions that can each run while the service works.
 
-Autogenerate says what differs between models and schema; here each difference takes the form that
-blocks nobody, and what must not share a transaction gets a revision of its own.
+Autogenerate finds what differs between models and schema; here each difference takes the form that
+blocks no other session, and what must not share a transaction gets a revision of its own.
 """
 
 from collections.abc import Iterable
@@ -10,38 +10,43 @@ from dataclasses import replace
 from alembic.operations import ops
 from sqlalchemy import Connection
 
-# These modules register the steps of their operations.
+# These modules register the revisions for their operations.
 from slipway.autogenerate import columns, constraints, tables  # noqa: F401
-from slipway.autogenerate.change import Change, flatten
-from slipway.autogenerate.step import Step, steps
+from slipway.autogenerate.planned_revision import PlannedRevision, revisions_for
+from slipway.autogenerate.schema_change import SchemaChange, flatten
 
 
-def plan(connection: Connection, operations: Iterable[ops.MigrateOperation]) -> list[Step]:
-    """Return the steps of a change in the order in which they run, each one a revision.
+def plan(
+    connection: Connection, operations: Iterable[ops.MigrateOperation], documentation: str = ""
+) -> list[PlannedRevision]:
+    """Return the revisions for a change in the order in which they run.
 
     Args:
-        connection: to the database that the change was made out against; it is only asked.
+        connection: to the database that was compared with the models; it is only asked.
         operations: what autogenerate found.
+        documentation: where the project explains what the author has to do; a URL or a path.
     """
-    change = Change(connection, tuple(flatten(operations)))
-    found = (step for operation in change.operations for step in steps(operation, change))
-    merged: list[Step] = []
-    for step in sorted(found, key=lambda step: (step.phase, step.rank)):
-        if merged and _can_share(merged[-1], step):
-            merged[-1] = _together(merged[-1], step)
+    change = SchemaChange(connection, tuple(flatten(operations)), documentation)
+    found = (
+        revision for operation in change.operations for revision in revisions_for(operation, change)
+    )
+    merged: list[PlannedRevision] = []
+    for revision in sorted(found, key=lambda revision: (revision.phase, revision.rank)):
+        if merged and _can_share(merged[-1], revision):
+            merged[-1] = _together(merged[-1], revision)
         else:
-            merged.append(step)
+            merged.append(revision)
     return merged
 
 
-def _can_share(one: Step, other: Step) -> bool:
+def _can_share(one: PlannedRevision, other: PlannedRevision) -> bool:
     """A transaction that holds a lock on one table and queues for another's blocks both."""
     if one.phase != other.phase or one.alone or other.alone:
         return False
     return one.locked is None or other.locked in (None, one.locked)
 
 
-def _together(one: Step, other: Step) -> Step:
+def _together(one: PlannedRevision, other: PlannedRevision) -> PlannedRevision:
     return replace(
         one,
         subject=one.subject or other.subject,

@@ -4,25 +4,26 @@ Whether a default is volatile or a type merely widened depends on the server's v
 catalogue; a list kept here would be wrong somewhere.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from alembic.operations import ops
-from sqlalchemy import CheckConstraint, Column, Connection, text
+from sqlalchemy import CheckConstraint, Column, Connection, Enum, Table, Text, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import AddConstraint, CreateColumn
 
-from slipway.autogenerate.change import Table, table_of
+from slipway.autogenerate.dialect import DIALECT, quoted, send
+from slipway.autogenerate.schema_change import TableName, table_of
 
 COPY = "slipway_probe"
 
 
-def adding_touches_rows(connection: Connection, table: Table, column: Column[object]) -> bool:
+def adding_touches_rows(connection: Connection, table: TableName, column: Column[object]) -> bool:
     """Whether adding this column writes or reads the rows of its table.
 
     False also where it cannot be tried, since its type comes with the same migration.
     """
-    action = f"ADD COLUMN {CreateColumn(column).compile(dialect=connection.dialect)}"
+    action = f"ADD COLUMN {CreateColumn(column).compile(dialect=DIALECT)}"
     return _touches_rows(connection, table, action) or False
 
 
@@ -32,48 +33,87 @@ def is_free(connection: Connection, change: ops.AlterColumnOp) -> bool:
     For every time zone: from `timestamp` to `timestamptz` it is free in UTC only.
     """
     new_type: Any = change.modify_type
-    column = connection.dialect.identifier_preparer.quote(change.column_name)
-    action = f"ALTER COLUMN {column} TYPE {new_type.compile(connection.dialect)}"
+    action = f"ALTER COLUMN {quoted(change.column_name)} TYPE {new_type.compile(DIALECT)}"
     return _touches_rows(connection, table_of(change), action) is False
 
 
 def is_condition(connection: Connection, check: CheckConstraint, condition: str) -> bool | None:
-    """Whether a check has this condition, though PostgreSQL says it in its own words.
+    """Whether a check has this condition, though PostgreSQL words it in its own way.
 
-    Nothing is written, so it can be asked in a transaction that may only read. None where it cannot
-    be told: the check names a column that is not there yet, or the user may not read the table.
+    Nothing is written, so it can be asked in a transaction that may only read. None where that
+    cannot be decided: the check names a column to come, or the user may not read the table.
     """
-    compiler = connection.dialect.ddl_compiler(connection.dialect, AddConstraint(check))
-    wanted = compiler.sql_compiler.process(check.sqltext, include_table=False, literal_binds=True)
-    named = connection.dialect.identifier_preparer.format_table(check.table)
+    wanted = _plan(connection, check.table, _condition(check))
+    existing = _plan(connection, check.table, condition)
+    return None if wanted is None or existing is None else wanted == existing
+
+
+def is_readable(connection: Connection, table: Table, condition: str) -> bool:
+    """Whether the user may read what a condition of the database reads."""
+    return _plan(connection, table, condition) is not None
+
+
+def columns_of_check(
+    connection: Connection,
+    table: TableName,
+    check: CheckConstraint,
+    added: Iterable[Column[Any]],
+) -> list[str]:
+    """Names of the columns that a check reads; none where PostgreSQL does not accept it (yet).
+
+    Args:
+        added: columns that the table does not have yet.
+    """
+    # Of the same name, since a condition may name its table.
+    copy = f"pg_temp.{quoted(table.name)}"
     with connection.begin_nested() as attempt:
         try:
-            return _plan(connection, wanted, named) == _plan(connection, condition, named)
+            send(connection, f"CREATE TABLE {copy} (LIKE {table.quoted})")
+            for column in added:
+                # The type of an enum may come with the same migration.
+                type_ = Text() if isinstance(column.type, Enum) else column.type
+                action = f"ADD COLUMN {quoted(column.name)} {type_.compile(DIALECT)}"
+                send(connection, f"ALTER TABLE {copy} {action}")
+            send(connection, f"ALTER TABLE {copy} ADD CHECK ({_condition(check)})")
+            return list(connection.execute(CHECKED_COLUMNS, {"copy": copy}).scalars())
+        except DBAPIError:
+            return []
+        finally:
+            attempt.rollback()
+
+
+CHECKED_COLUMNS = text("""
+SELECT attname FROM pg_constraint JOIN pg_attribute ON attrelid = conrelid AND attnum = ANY (conkey)
+WHERE conrelid = to_regclass(:copy) AND contype = 'c'
+""")
+
+
+def _plan(connection: Connection, table: Table, expression: str) -> Sequence[str] | None:
+    """None where PostgreSQL does not accept the expression."""
+    named = quoted(table.schema, table.name)
+    query = f"EXPLAIN (VERBOSE, COSTS OFF) SELECT ({expression}) FROM {named}"  # noqa: S608
+    with connection.begin_nested() as attempt:
+        try:
+            return send(connection, query).scalars().all()
         except DBAPIError:
             return None
         finally:
             attempt.rollback()
 
 
-def _plan(connection: Connection, expression: str, table: str) -> Sequence[str]:
-    query = f"EXPLAIN (VERBOSE, COSTS OFF) SELECT ({expression}) FROM {table}"  # noqa: S608
-    return connection.exec_driver_sql(query).scalars().all()
+def _condition(check: CheckConstraint) -> str:
+    compiler = DIALECT.ddl_compiler(DIALECT, AddConstraint(check)).sql_compiler
+    return compiler.process(check.sqltext, include_table=False, literal_binds=True)
 
 
-def _make_copy(connection: Connection, table: Table) -> None:
-    quote = connection.dialect.identifier_preparer.quote
-    original = ".".join(quote(name) for name in (table.schema, table.name) if name)
-    connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {COPY} (LIKE {original} INCLUDING ALL)")
-
-
-def _touches_rows(connection: Connection, table: Table, action: str) -> bool | None:
+def _touches_rows(connection: Connection, table: TableName, action: str) -> bool | None:
     """None where the action fails."""
     with connection.begin_nested() as attempt:
         try:
-            connection.exec_driver_sql("SET LOCAL TimeZone = 'Asia/Kolkata'")
-            _make_copy(connection, table)
+            send(connection, "SET LOCAL TimeZone = 'Asia/Kolkata'")
+            send(connection, f"CREATE TEMPORARY TABLE {COPY} (LIKE {table.quoted} INCLUDING ALL)")
             before = connection.execute(FILES_AND_SCANS).all()
-            connection.exec_driver_sql(f"ALTER TABLE {COPY} {action}")
+            send(connection, f"ALTER TABLE {COPY} {action}")
             return connection.execute(FILES_AND_SCANS).all() != before
         except DBAPIError:
             return None

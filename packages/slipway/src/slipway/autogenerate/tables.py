@@ -6,34 +6,40 @@ from dataclasses import replace
 from alembic.operations import ops
 from sqlalchemy import Column, ForeignKeyConstraint
 
-from slipway.autogenerate.change import Change, Table, table_of
+from slipway.autogenerate.dialect import DIALECT
 from slipway.autogenerate.enums import AddEnumValueOp, DropEnumOp
-from slipway.autogenerate.step import Phase, Step, plain, steps
+from slipway.autogenerate.planned_revision import (
+    Phase,
+    PlannedRevision,
+    plain_revision,
+    revisions_for,
+)
+from slipway.autogenerate.schema_change import SchemaChange, TableName, table_of
 
 RENAME = (
     "If {new} is the new name of {old}, the data is lost here. Do it in four steps instead: keep "
     "both and write both; copy the old to the new in batches; release code that reads the new; "
-    'and drop the old one release later. docs/migrations.md, "Rename", has the code.'
+    "and drop the old one release later."
 )
 
 
-@steps.register
-def _create_table(operation: ops.CreateTableOp, change: Change) -> Iterator[Step]:
+@revisions_for.register
+def _create_table(operation: ops.CreateTableOp, change: SchemaChange) -> Iterator[PlannedRevision]:
     referenced = {
-        Table(element.column.table.name, element.column.table.schema)
+        TableName(element.column.table.name, element.column.table.schema)
         for constraint in operation.to_table().constraints
         if isinstance(constraint, ForeignKeyConstraint)
         for element in constraint.elements
     }
     in_use = sorted(str(table) for table in referenced - change.created)
-    yield replace(plain(operation, change), locked=" and ".join(in_use) or None)
+    yield replace(plain_revision(operation, change), locked=" and ".join(in_use) or None)
 
 
-@steps.register
-def _drop_table(operation: ops.DropTableOp, change: Change) -> Iterator[Step]:
+@revisions_for.register
+def _drop_table(operation: ops.DropTableOp, change: SchemaChange) -> Iterator[PlannedRevision]:
     table = table_of(operation)
     yield replace(
-        plain(operation, change),
+        plain_revision(operation, change),
         phase=Phase.CONTRACT,
         rank=2,
         why=(
@@ -43,17 +49,18 @@ def _drop_table(operation: ops.DropTableOp, change: Change) -> Iterator[Step]:
     )
 
 
-def _probable_new_names(operation: ops.DropTableOp, change: Change) -> Iterator[str]:
+def _probable_new_names(operation: ops.DropTableOp, change: SchemaChange) -> Iterator[str]:
     old = {column.name for column in operation.to_table().columns}
     for created in change.operations:
         if isinstance(created, ops.CreateTableOp):
             new = {column.name for column in created.to_table().columns}
             if len(old & new) * 3 >= len(old | new) * 2:
-                yield RENAME.format(old=table_of(operation), new=table_of(created))
+                names = {"old": table_of(operation), "new": table_of(created)}
+                yield change.advice(RENAME.format(**names))
 
 
-@steps.register
-def _drop_column(operation: ops.DropColumnOp, change: Change) -> Iterator[Step]:
+@revisions_for.register
+def _drop_column(operation: ops.DropColumnOp, change: SchemaChange) -> Iterator[PlannedRevision]:
     table, column, back = table_of(operation), operation.to_column(), operation.reverse()
     why = f"Drops {table}.{column.name} with its data: no running version may still name it."
     if not column.nullable and column.server_default is None:
@@ -61,7 +68,7 @@ def _drop_column(operation: ops.DropColumnOp, change: Change) -> Iterator[Step]:
         back = ops.AddColumnOp(table.name, bare, schema=table.schema)
         why += " Reverting brings it back empty, and so nullable."
     yield replace(
-        plain(operation, change),
+        plain_revision(operation, change),
         phase=Phase.CONTRACT,
         rank=1,
         downgrade=(back,),
@@ -69,9 +76,9 @@ def _drop_column(operation: ops.DropColumnOp, change: Change) -> Iterator[Step]:
     )
 
 
-def _probable_new_columns(operation: ops.DropColumnOp, change: Change) -> Iterator[str]:
+def _probable_new_columns(operation: ops.DropColumnOp, change: SchemaChange) -> Iterator[str]:
     def type_of(column: Column[object]) -> str:
-        return column.type.compile(change.connection.dialect)
+        return column.type.compile(DIALECT)
 
     table, column = table_of(operation), operation.to_column()
     for added in change.operations:
@@ -80,13 +87,14 @@ def _probable_new_columns(operation: ops.DropColumnOp, change: Change) -> Iterat
             and table_of(added) == table
             and type_of(added.column) == type_of(column)
         ):
-            yield RENAME.format(old=f"{table}.{column.name}", new=f"{table}.{added.column.name}")
+            old, new = f"{table}.{column.name}", f"{table}.{added.column.name}"
+            yield change.advice(RENAME.format(old=old, new=new))
 
 
-@steps.register
-def _add_enum_value(operation: AddEnumValueOp, change: Change) -> Iterator[Step]:
+@revisions_for.register
+def _add_enum_value(operation: AddEnumValueOp, change: SchemaChange) -> Iterator[PlannedRevision]:
     yield replace(
-        plain(operation, change),
+        plain_revision(operation, change),
         phase=Phase.VALUES,
         subject=str(operation.enum.name),
         why=(
@@ -97,8 +105,11 @@ def _add_enum_value(operation: AddEnumValueOp, change: Change) -> Iterator[Step]
     )
 
 
-@steps.register
-def _drop_enum(operation: DropEnumOp, change: Change) -> Iterator[Step]:
+@revisions_for.register
+def _drop_enum(operation: DropEnumOp, change: SchemaChange) -> Iterator[PlannedRevision]:
     yield replace(
-        plain(operation, change), phase=Phase.CONTRACT, rank=3, subject=str(operation.enum.name)
+        plain_revision(operation, change),
+        phase=Phase.CONTRACT,
+        rank=3,
+        subject=str(operation.enum.name),
     )

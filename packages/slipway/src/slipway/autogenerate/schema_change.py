@@ -1,4 +1,4 @@
-"""A schema change as autogenerate finds it, with what its parts must know of each other."""
+"""A schema change as autogenerate found it, and what its parts need to know about each other."""
 
 from collections.abc import Iterable, Iterator
 from copy import copy
@@ -8,40 +8,48 @@ from typing import Any, NamedTuple
 
 from alembic.operations import ops
 from sqlalchemy import Connection
-from sqlalchemy.dialects.postgresql import dialect
-from sqlalchemy.sql.elements import conv
 
-_PREPARER = dialect().identifier_preparer  # type: ignore[no-untyped-call]
+from slipway.autogenerate.dialect import quoted
+from slipway.autogenerate.names import shortened
 
 
-class Table(NamedTuple):
+class TableName(NamedTuple):
     name: str
     schema: str | None
 
     def __str__(self) -> str:
         return f"{self.schema}.{self.name}" if self.schema else self.name
 
+    @property
+    def quoted(self) -> str:
+        return quoted(self.schema, self.name)
+
 
 @dataclass(frozen=True)
-class Change:
-    """All operations of a change, and the database that it was made out against."""
+class SchemaChange:
+    """All operations of a change, and the database that was compared with the models."""
 
     connection: Connection
     operations: tuple[ops.MigrateOperation, ...]
+    documentation: str = ""
+
+    def advice(self, text: str) -> str:
+        """Add to advice where more about it is written, if the project has said so."""
+        return f"{text} See {self.documentation}." if self.documentation else text
 
     @cached_property
-    def created(self) -> frozenset[Table]:
+    def created(self) -> frozenset[TableName]:
         return self._tables(ops.CreateTableOp)
 
     @cached_property
-    def dropped(self) -> frozenset[Table]:
+    def dropped(self) -> frozenset[TableName]:
         return self._tables(ops.DropTableOp)
 
-    def _tables(self, kind: type[ops.MigrateOperation]) -> frozenset[Table]:
+    def _tables(self, kind: type[ops.MigrateOperation]) -> frozenset[TableName]:
         return frozenset(table_of(found) for found in self.operations if isinstance(found, kind))
 
     @cached_property
-    def replaced(self) -> frozenset[tuple[Table, str]]:
+    def replaced(self) -> frozenset[tuple[TableName, str]]:
         """Indexes and constraints that go and come under the same name."""
         removed, added = set(), set()
         for operation in self.operations:
@@ -52,7 +60,7 @@ class Change:
                     added.add((table_of(operation), name_of(operation)))
         return frozenset(removed & added)
 
-    def foreign_keys_of(self, table: Table) -> list[ops.CreateForeignKeyOp]:
+    def foreign_keys_of(self, table: TableName) -> list[ops.CreateForeignKeyOp]:
         keys = (op for op in self.operations if isinstance(op, ops.CreateForeignKeyOp))
         return [key for key in keys if table_of(key) == table]
 
@@ -65,19 +73,12 @@ class Change:
             for operation in self.operations
         )
 
-    def quote(self, *names: str | None) -> str:
-        quote = self.connection.dialect.identifier_preparer.quote
-        return ".".join(quote(name) for name in names if name)
 
-    def quoted(self, table: Table) -> str:
-        return self.quote(table.schema, table.name)
-
-
-def table_of(operation: ops.MigrateOperation) -> Table:
+def table_of(operation: ops.MigrateOperation) -> TableName:
     """The table of an operation; one without a name where it has none."""
     match operation:
         case ops.CreateForeignKeyOp():
-            return Table(operation.source_table, operation.kw["source_schema"])
+            return TableName(operation.source_table, operation.kw["source_schema"])
         case (
             ops.AlterTableOp()
             | ops.CreateTableOp()
@@ -88,25 +89,19 @@ def table_of(operation: ops.MigrateOperation) -> Table:
             | ops.CreateUniqueConstraintOp()
             | ops.CreateCheckConstraintOp()
         ):
-            return Table(str(operation.table_name), operation.schema)
+            return TableName(str(operation.table_name), operation.schema)
         case _:
-            return Table("", None)
+            return TableName("", None)
 
 
-def target_of(key: ops.CreateForeignKeyOp) -> Table:
-    return Table(key.referent_table, key.kw["referent_schema"])
+def target_of(key: ops.CreateForeignKeyOp) -> TableName:
+    return TableName(key.referent_table, key.kw["referent_schema"])
 
 
 def name_of(operation: ops.MigrateOperation) -> str:
     """The name of an index or a constraint in the database."""
     name = getattr(operation, "index_name", None) or getattr(operation, "constraint_name", "")
     return shortened(str(name))
-
-
-def shortened(*parts: str) -> str:
-    """A name of these parts; as SQLAlchemy shortens it where it is too long for PostgreSQL."""
-    name = conv("_".join(parts))
-    return _PREPARER.truncate_and_render_constraint_name(name, _alembic_quote=False)
 
 
 def flatten(operations: Iterable[ops.MigrateOperation]) -> Iterator[ops.MigrateOperation]:

@@ -7,7 +7,7 @@ from functools import singledispatch
 
 from alembic.operations import ops
 
-from slipway.autogenerate.change import Change, table_of
+from slipway.autogenerate.schema_change import SchemaChange, table_of
 
 
 class Phase(IntEnum):
@@ -26,7 +26,7 @@ class Phase(IntEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class PlannedRevision:
     """Operations that share a transaction.
 
     `downgrade` is in the order in which it runs. `rank` is the place among steps of one phase;
@@ -44,10 +44,10 @@ class Step:
     alone: bool = False
 
 
-def plain(operation: ops.MigrateOperation, change: Change) -> Step:
+def plain_revision(operation: ops.MigrateOperation, change: SchemaChange) -> PlannedRevision:
     """What Alembic writes, in a transaction with others of its table."""
     table = table_of(operation)
-    return Step(
+    return PlannedRevision(
         phase=Phase.EXPAND,
         subject=str(table),
         upgrade=(operation,),
@@ -57,6 +57,8 @@ def plain(operation: ops.MigrateOperation, change: Change) -> Step:
 
 
 @singledispatch
-def steps(operation: ops.MigrateOperation, change: Change) -> Iterator[Step]:
+def revisions_for(
+    operation: ops.MigrateOperation, change: SchemaChange
+) -> Iterator[PlannedRevision]:
     """Return the steps that an operation needs; by default, the plain one."""
-    yield plain(operation, change)
+    yield plain_revision(operation, change)

@@ -57,6 +57,13 @@ class TodoOp(ops.MigrateOperation):
     text: str
 
 
+@dataclass
+class CommentOp(ops.MigrateOperation):
+    """Why a revision exists, where its template has no other place for it."""
+
+    text: str
+
+
 @renderers.dispatch_for(CreateIndexConcurrentlyOp)
 def _create_index(context: AutogenContext, operation: CreateIndexConcurrentlyOp) -> str:
     arguments = render_op_text(context, operation.index).partition("create_index(")[2]
@@ -92,7 +99,17 @@ def _nothing(_: AutogenContext, operation: NothingOp) -> str:
 
 @renderers.dispatch_for(TodoOp)
 def _todo(_: AutogenContext, operation: TodoOp) -> Sequence[str]:
-    return textwrap.wrap(f"TODO: {operation.text}", 90, initial_indent="# ", subsequent_indent="# ")
+    return _commented(f"TODO: {operation.text}")
+
+
+@renderers.dispatch_for(CommentOp)
+def _comment(_: AutogenContext, operation: CommentOp) -> Sequence[str]:
+    paragraphs = (_commented(paragraph) for paragraph in operation.text.split("\n\n"))
+    return [line for paragraph in paragraphs for line in ("#", *paragraph)][1:]
+
+
+def _commented(text: str) -> list[str]:
+    return textwrap.wrap(text, 90, initial_indent="# ", subsequent_indent="# ")
 
 
 def _helper(context: AutogenContext, name: str) -> str:

@@ -2,6 +2,9 @@
 
 set positional-arguments
 
+# Without compiled files every start of Python takes several times as long.
+unexport PYTHONDONTWRITEBYTECODE
+
 [private]
 default:
     @just --list --unsorted
@@ -13,11 +16,11 @@ serve *arguments:
 
 # Run the fast tests: just test [-k name]
 test *arguments:
-    uv run pytest --numprocesses 2 --dist worksteal "$@"
+    uv run pytest --numprocesses 4 --dist worksteal "$@"
 
 # Run what takes minutes, or a Docker engine
 test-slow *arguments:
-    uv run pytest --numprocesses 2 --dist worksteal -m "slow or docker" "$@"
+    uv run pytest --numprocesses 4 --dist worksteal -m "slow or docker" "$@"
 
 # Measure, and write down what was found: just bench [throughput guard …] [--quick]
 bench *arguments:

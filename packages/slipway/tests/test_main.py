@@ -61,3 +61,19 @@ def test_findings_come_in_the_same_forms_from_every_command(command: str, tmp_pa
 
     assert "--format {text,json,sarif,github,markdown}" in told
     assert "--fail-on {error,warning,info}" in told
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_takes_the_configuration_as_alembic_does(
+    command: str, tmp_path: Path
+) -> None:
+    (tmp_path / "other.ini").write_text("[billing]\nscript_location = %(nowhere)s\n")
+
+    before = slipway(tmp_path, "-c", "other.ini", "-n", "billing", command)
+    after = slipway(tmp_path, command, "--config", "other.ini", "--name=billing")
+    missing = slipway(tmp_path, "-c", "missing.ini", command)
+
+    assert "nowhere" in before.stderr
+    assert before.stderr == after.stderr
+    assert before.returncode == after.returncode == missing.returncode == 3
+    assert "missing.ini" in missing.stderr

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from slipway import interrupts
+from slipway.project import configuration
 
 COMMANDS = {
     "guard": "slipway.guard.command",
@@ -36,16 +37,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="slipway")
+    configuration.add_arguments(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     # The others are not imported: that would take longer than most of what they do.
-    for name in [name for name in COMMANDS if name in arguments[:1]] or COMMANDS:
+    wanted = _command(arguments)
+    for name in [wanted] if wanted in COMMANDS else COMMANDS:
         import_module(COMMANDS[name]).add_parser(commands)
+    for command in commands.choices.values():
+        # Before or after the command's name; what is not given after it is left as it is.
+        configuration.add_arguments(command, default=argparse.SUPPRESS)
     parsed = parser.parse_args(arguments)
     # What migrations contain is printed on any terminal and into any pipe.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     code: int = parsed.run(parsed)
     sys.stdout.flush()
     return code
+
+
+def _command(arguments: Sequence[str]) -> str:
+    """The first argument that is neither an option of all commands nor its value."""
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    configuration.add_arguments(parser)
+    parser.add_argument("rest", nargs=argparse.REMAINDER)
+    try:
+        return "".join(parser.parse_known_args(arguments)[0].rest[:1])
+    except argparse.ArgumentError:
+        return ""
 
 
 def program() -> None:

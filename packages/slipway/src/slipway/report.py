@@ -2,10 +2,22 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from slipway.project.configuration import ProjectError, unknown
+
 LEVELS = ("error", "warning", "info")
+# The modules that declare rules, as a mapping `RULES` of name to rule. A project gives severities
+# to the rules of all commands in one table; to check a name is what they are imported for here,
+# the slowest last.
+DECLARE_RULES = (
+    "slipway.guard.rules",
+    "slipway.rehearse.rules",
+    "slipway.overlap.rules",
+    "slipway.verify",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +76,30 @@ class Report:
 
 
 def severe(findings: Iterable[Finding], severities: Mapping[str, str]) -> list[Finding]:
-    """Each finding once, with the severities that the project gives them."""
+    """Give findings the severities of the project, each finding once and without those that are
+    switched off.
+
+    Raises:
+        ProjectError: A severity is given for a rule that does not exist.
+    """
+    check(severities)
     found = (replace(f, severity=severities.get(f.rule, f.severity)) for f in findings)
     return list(dict.fromkeys(finding for finding in found if finding.severity != "off"))
+
+
+def check(severities: Mapping[str, str]) -> None:
+    """Refuse severities for rules that do not exist, before a command that takes long begins.
+
+    Raises:
+        ProjectError: There is no such rule.
+    """
+    known: dict[str, Rule] = {}
+    for module in DECLARE_RULES:
+        if severities.keys() <= known.keys():
+            return
+        known |= import_module(module).RULES
+    for name in severities.keys() - known.keys():
+        raise ProjectError(f"[slipway.severities] has no rule {unknown(name, known)}")
 
 
 def count(number: int, noun: str) -> str:

@@ -9,26 +9,29 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from alembic.autogenerate import produce_migrations, render_op_text
 from alembic.autogenerate.api import AutogenContext
-from alembic.config import Config
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import Connection, Row, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from slipway import output, rules
+from slipway import output
 from slipway.connection import run_in_environment
 from slipway.errors import message_of
 from slipway.guard.judge import replay
 from slipway.guard.record import Recorded
 from slipway.guard.schema import Schema
 from slipway.guard.sql.statements import Name
-from slipway.project.configuration import Configuration, ProjectError, load
+from slipway.project.configuration import (
+    Configuration,
+    ProjectError,
+    alembic_config,
+    from_arguments,
+)
 from slipway.project.history import History
 from slipway.project.history import load as load_history
 from slipway.project.source import Source
@@ -40,7 +43,7 @@ Reads the database that env.py connects to, in one read-only transaction.
 
 {output.EXIT_CODES}"""
 
-VERIFY_RULES = {
+RULES = {
     rule.name: rule
     for rule in (
         Rule(
@@ -93,7 +96,7 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Look at the database, print what was found, and return the exit code."""
     try:
-        found = verify(load(Path.cwd(), rules.NAMES))
+        found = verify(from_arguments(arguments))
     except ProjectError as error:
         print(f"slipway verify: {error}", file=sys.stderr)
         return output.FAILED
@@ -123,10 +126,7 @@ def verify(configuration: Configuration) -> Report:
     history = load_history(configuration)
     if not history.heads:
         raise ProjectError("there are no revisions to compare a database with")
-    config = Config(
-        configuration.root / "alembic.ini", toml_file=configuration.root / "pyproject.toml"
-    )
-    seen = run_in_environment(config, _look)
+    seen = run_in_environment(alembic_config(configuration), _look)
     expected, statements = replay(history, configuration)
     places = _Places(history, statements)
     found = [
@@ -143,7 +143,7 @@ def verify(configuration: Configuration) -> Report:
         verdict="",
         findings=tuple(severe(found, configuration.severities)),
         looked_at=tuple(source.file for source in history.sources),
-        rules=VERIFY_RULES,
+        rules=RULES,
         details={"revisions": sorted(seen.heads)},
     )
     at = ", ".join(sorted(seen.heads)) or "no revision"
@@ -269,7 +269,7 @@ def _not_validated(
 def _finding(
     rule_name: str, message: str, place: tuple[Source, int], /, sql: str = "", **names: object
 ) -> Finding:
-    rule, (source, line) = VERIFY_RULES[rule_name], place
+    rule, (source, line) = RULES[rule_name], place
     return Finding(
         rule=rule_name,
         severity=rule.severity,

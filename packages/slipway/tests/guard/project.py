@@ -149,6 +149,7 @@ class Case:
 def judge_all(folder: Path, base: str, cases: Iterable[Case]) -> dict[str, list[dict[str, Any]]]:
     """Judge each case on top of the same base, all in one run; return the findings of each."""
     project = GuardProject(folder)
+    project.configure('[tool.slipway]\napplications = ["app"]\n')
     project.add("base", "\n".join(f"op.execute({line!r})" for line in base.strip().splitlines()))
     (folder / "case_helpers.py").write_text(HELPERS)
     for case in cases:

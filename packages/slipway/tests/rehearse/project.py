@@ -70,7 +70,7 @@ class Rehearsed(GuardProject):
 
     @property
     def configuration(self) -> Configuration:
-        return load(self.folder, frozenset())
+        return load(self.folder)
 
     def trace(self, target: str, direction: str = "upgrade") -> Run:
         return trace(self.configuration, self.asyncpg, target, direction=direction)

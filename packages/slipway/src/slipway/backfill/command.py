@@ -5,7 +5,6 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -23,6 +22,7 @@ from slipway.backfill.dry_run import DryRun, dry_run
 from slipway.backfill.throttle import BATCH_SIZE, Limits
 from slipway.backfill.walk import in_the_way
 from slipway.backfill.walk import run as run_backfill
+from slipway.project.configuration import ProjectError, alembic_config, from_arguments
 
 DONE, UNFINISHED, FAILED = 0, 1, 3
 ATTEMPTS = 10
@@ -87,16 +87,17 @@ def _number(
 def run(arguments: argparse.Namespace) -> int:
     """Do what the arguments name, print the outcome, and return the exit code."""
     try:
-        config = Config("alembic.ini", toml_file="pyproject.toml")
+        configuration = from_arguments(arguments)
+        config = alembic_config(configuration)
         script = ScriptDirectory.from_config(config)
-        folder = Path(script.dir) / "backfills"
+        folder = configuration.backfills
         if arguments.name is None:
             print(*(names(folder) or [f"No backfill in {folder} yet."]), sep="\n")
             return DONE
         backfill = load(folder, arguments.name)
         work = _dry_run if arguments.dry_run else _run
         return _with_connection(config, script, lambda c: work(c, backfill, arguments))
-    except CommandError as error:
+    except (CommandError, ProjectError) as error:
         reason: object = error
     except DBAPIError as error:
         reason = str(error.orig).splitlines()[0]

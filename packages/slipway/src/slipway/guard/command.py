@@ -6,16 +6,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from slipway import output, report, rules
+from slipway import output, report
 from slipway.guard.judge import Finding, Judgement, judge
 from slipway.guard.rule import RULES, Rule
 from slipway.guard.squawk import second_opinion
 from slipway.output import CLEAN, EXIT_CODES, FAILED
 from slipway.project import selection
-from slipway.project.configuration import ProjectError, load
+from slipway.project.configuration import ProjectError, from_arguments
 from slipway.report import Report, count, filled
 
 EPILOG = f"""\
@@ -62,7 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def guard(arguments: argparse.Namespace) -> Report:
     """Judge what the arguments name."""
-    configuration = load(Path.cwd(), rules.NAMES)
+    configuration = from_arguments(arguments)
+    report.check(configuration.severities)
     selected = selection.select(configuration, arguments)
     judgement = judge(
         selected.history,

@@ -8,16 +8,16 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 
-from slipway import output, rules, scratch
+from slipway import output, scratch
 from slipway.overlap.checkout import Checkout, checkout, last_line
 from slipway.overlap.checkout import run as program
-from slipway.overlap.rules import OVERLAP_RULES
+from slipway.overlap.rules import RULES
 from slipway.overlap.suite import VARIABLE, Suite, run_tests, understands
 from slipway.overlap.warm import Failure, Warm, upgrade, upgrade_under_service
 from slipway.project import history
-from slipway.project.configuration import Configuration, ProjectError, load
+from slipway.project.configuration import Configuration, ProjectError, from_arguments
 from slipway.project.source import Source
-from slipway.report import Finding, Report, count, severe
+from slipway.report import Finding, Report, check, count, severe
 
 EPILOG = f"""\
 BASE is where this branch left it; it is checked out beside the working tree, with an environment of
@@ -51,7 +51,8 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Try what the arguments name, print what was found, and return the exit code."""
     try:
-        configuration = load(Path.cwd(), rules.NAMES)
+        configuration = from_arguments(arguments)
+        check(configuration.severities)
         found = overlap(configuration, arguments.base, arguments.server)
     except ProjectError as reason:
         print(f"slipway overlap: {reason}", file=sys.stderr)
@@ -77,7 +78,7 @@ def overlap(configuration: Configuration, base: str, server: str) -> Report:
         return Report(
             title="overlap",
             verdict="Nothing to try: no revision is new.",
-            rules=OVERLAP_RULES,
+            rules=RULES,
         )
     commit = history.base_commit(top, base or configuration.base_branch)
     with (
@@ -137,7 +138,7 @@ def _report(tried: Tried, new: list[Source], severities: Mapping[str, str]) -> R
         verdict="",
         findings=found,
         looked_at=tuple(source.file for source in new),
-        rules=OVERLAP_RULES,
+        rules=RULES,
         details={
             "version": tried.version,
             "tests": suite.ran if suite else None,
@@ -177,7 +178,7 @@ def _of_service(failures: Sequence[Failure], version: str) -> Finding:
 
 
 def _finding(name: str, source: Source, message: str, sql: str = "") -> Finding:
-    rule = OVERLAP_RULES[name]
+    rule = RULES[name]
     return Finding(
         rule=name,
         severity=rule.severity,

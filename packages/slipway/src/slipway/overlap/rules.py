@@ -9,7 +9,7 @@ Let both versions work on the schema, and take away the old in a later release:
 2. switch: release a version that no longer uses what is old
 3. contract: drop it, once that version runs everywhere
 """
-OVERLAP_RULES = {
+RULES = {
     rule.name: rule
     for rule in (
         Rule(

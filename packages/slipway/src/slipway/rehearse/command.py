@@ -9,18 +9,18 @@ from typing import Any
 
 from rich.console import Console
 
-from slipway import output, rules
+from slipway import output
 from slipway.guard.command import told
 from slipway.guard.judge import judge
 from slipway.project import selection
-from slipway.project.configuration import Configuration, ProjectError, load
+from slipway.project.configuration import Configuration, ProjectError, from_arguments
 from slipway.project.source import Source
 from slipway.rehearse.reconcile import clear
 from slipway.rehearse.report import stats, terminal
 from slipway.rehearse.report.html import page
 from slipway.rehearse.rules import RULES
 from slipway.rehearse.run import Options, Outcome, rehearse, stages
-from slipway.report import Finding, Report, count
+from slipway.report import Finding, Report, check, count
 from slipway.scratch import scratch_server
 
 EPILOG = f"""\
@@ -89,7 +89,8 @@ def run(arguments: argparse.Namespace) -> int:
     if mistake := selection.mistake(arguments) or _mistake(arguments):
         arguments.parser.error(mistake)
     try:
-        configuration = load(Path.cwd(), rules.NAMES)
+        configuration = from_arguments(arguments)
+        check(configuration.severities)
         chosen = selection.select(configuration, arguments)
         if not chosen.sources:
             verdict = "Nothing to rehearse: no revision is new (--all takes all of them)."

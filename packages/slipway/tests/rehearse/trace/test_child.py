@@ -213,7 +213,7 @@ def test_the_env_of_the_template_is_used_as_it_is(server: str, tmp_path: Path) -
         revision = history.add('op.create_table("n", sa.Column("id", sa.BigInteger))')
         asyncpg = url.replace("postgresql://", "postgresql+asyncpg://")
 
-        run = trace(load(tmp_path, frozenset()), asyncpg, "head")
+        run = trace(load(tmp_path), asyncpg, "head")
 
     assert [done.revision for done in run.applied] == [revision]
     assert "CREATE TABLE" in run.statements[0].sql

@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from packages.slipway.tests.processes import one_line, run, until
-from slipway.runner.run import LOCK_KEY
+from slipway.runner.advisory_lock import LOCK_KEY
 from tests.conftest import Render
 from tests.project import Project, status
 

@@ -35,10 +35,10 @@ KEEPALIVE = """
 import asyncio, sys
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
-from slipway.runner.run import Policy, connect
+from slipway.env import Policy, connect
 
 async def main():
-    engine = create_async_engine(sys.argv[1], connect_args=Policy().connect_args())
+    engine = create_async_engine(sys.argv[1], connect_args=Policy().connect_args("asyncpg"))
     async with connect(engine) as connection:
         print(await connection.scalar(text("SHOW tcp_keepalives_idle")))
     await engine.dispose()

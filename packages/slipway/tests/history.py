@@ -18,15 +18,11 @@ CONFIGURATION = """
 script_location = "%(here)s/migrations"
 """
 
-# What template/src/migrations/env.py does, with its settings from the environment.
+# What an env.py of a project is, with its settings from the environment.
 ENV = """
-import asyncio, logging, os, sys
-from alembic import context
-from sqlalchemy import pool
-from sqlalchemy.ext.asyncio import create_async_engine
-from slipway.runner.run import MigrationError, Policy, connect, run_migrations
+import os
+from slipway.env import Policy, configure_logging, run
 
-logging.basicConfig(level="INFO", format="%(message)s")
 number = lambda name, default: float(os.environ.get(name, default))
 policy = Policy(
     lock_timeout=number("LOCK_TIMEOUT", 1),
@@ -34,23 +30,8 @@ policy = Policy(
     runner_timeout=number("RUNNER_TIMEOUT", 60),
     attempts=int(number("ATTEMPTS", 10)),
 )
-
-def do_run_migrations(connection):
-    context.configure(connection=connection, transaction_per_migration=True)
-    run_migrations(policy)
-
-async def run_async_migrations():
-    engine = create_async_engine(
-        os.environ["URL"], poolclass=pool.NullPool, connect_args=policy.connect_args()
-    )
-    async with connect(engine) as connection:
-        await connection.run_sync(do_run_migrations)
-    await engine.dispose()
-
-try:
-    asyncio.run(run_async_migrations())
-except MigrationError as error:
-    sys.exit(str(error))
+configure_logging()
+run(None, url=os.environ["URL"], policy=policy)
 """
 
 REVISION = """

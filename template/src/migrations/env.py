@@ -1,16 +1,13 @@
-"""Introduces Alembic to the application: its settings, its models, its database."""
-
 import asyncio
-from functools import partial
 
 from alembic import context
-from slipway.autogenerate import (
-    compare_server_default,
-    include_name,
-    process_revision_directives,
-    render_item,
+from slipway.env import (
+    Policy,
+    command_line_errors,
+    configure_options,
+    connect,
+    run_migrations,
 )
-from slipway.runner.run import MigrationError, Policy, connect, run_migrations
 from sqlalchemy import pool
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -25,8 +22,7 @@ configure_logging(settings.LOG_LEVEL, settings.LOG_FORMAT)
 
 # The URL never passes through Alembic's configuration, where a % in the password would break it.
 url = settings.MIGRATION_DATABASE_URL or settings.DATABASE_URL
-target_metadata = Base.metadata
-
+options = configure_options(Base.metadata)
 policy = Policy(
     lock_timeout=settings.MIGRATION_LOCK_TIMEOUT,
     statement_timeout=settings.MIGRATION_STATEMENT_TIMEOUT,
@@ -38,37 +34,21 @@ policy = Policy(
 
 def run_migrations_offline() -> None:
     """Write the SQL of the migrations instead of running them."""
-    context.configure(
-        url=url,
-        target_metadata=target_metadata,
-        literal_binds=True,
-        dialect_opts={"paramstyle": "named"},
-        transaction_per_migration=True,
-    )
+    context.configure(url=url, literal_binds=True, dialect_opts={"paramstyle": "named"}, **options)
 
     with context.begin_transaction():
         context.run_migrations()
 
 
 def do_run_migrations(connection: Connection) -> None:
-    context.configure(
-        connection=connection,
-        target_metadata=target_metadata,
-        compare_server_default=compare_server_default,
-        include_schemas=True,
-        include_name=partial(include_name, target_metadata),
-        process_revision_directives=process_revision_directives,
-        render_item=render_item,
-        # Without it, a failure after an autocommit block leaves the version behind the schema.
-        transaction_per_migration=True,
-    )
+    context.configure(connection=connection, **options)
 
     run_migrations(policy)
 
 
 async def run_async_migrations() -> None:
     connectable = create_async_engine(
-        url, poolclass=pool.NullPool, connect_args=policy.connect_args()
+        url, poolclass=pool.NullPool, connect_args=policy.connect_args("asyncpg")
     )
 
     async with connect(connectable) as connection:
@@ -78,12 +58,8 @@ async def run_async_migrations() -> None:
 
 
 def run_migrations_online() -> None:
-    try:
+    with command_line_errors():
         asyncio.run(run_async_migrations())
-    except MigrationError as error:
-        raise SystemExit(str(error)) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
 
 
 if context.is_offline_mode():

@@ -1,8 +1,16 @@
-"""Reads errors of asyncpg, psycopg and psycopg2, bare or as SQLAlchemy wraps them."""
+"""Errors: our own, and those of asyncpg, psycopg and psycopg2, bare or as SQLAlchemy wraps them."""
 
 from collections.abc import Iterator
 
 from sqlalchemy.exc import DBAPIError
+
+# lock_not_available and deadlock_detected (PostgreSQL manual, appendix A): another session was in
+# the way, and nothing is wrong with the statement.
+RETRYABLE = frozenset({"55P03", "40P01"})
+
+
+class MigrationError(Exception):
+    """The migrations did not run to their end; the message says why and what to do."""
 
 
 def sqlstate(error: BaseException) -> str:

@@ -51,24 +51,39 @@ def read_revisions(folder: Path) -> Revisions:
     return Revisions.of(ScriptDirectory(str(folder)))
 
 
-def read_applied(connection: Connection) -> Applied:
-    """Read the revisions of a database, which has none before its first migration."""
-    exists = text("SELECT to_regclass(:table) IS NOT NULL")
-    if not connection.scalar(exists, {"table": VERSION_TABLE}):
+def read_applied(
+    connection: Connection, table: str = VERSION_TABLE, schema: str | None = None
+) -> Applied:
+    """Read the revisions of a database, which has none before its first migration.
+
+    Args:
+        table: where Alembic notes them, its `version_table`.
+        schema: of the table, `version_table_schema`; None for the first of the search path.
+    """
+    name = qualified(connection, table, schema)
+    exists = text("SELECT to_regclass(:name) IS NOT NULL")
+    if not connection.scalar(exists, {"name": name}):
         return Applied(heads=frozenset(), history=frozenset())
-    heads = connection.scalars(text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608
-    return Applied(heads=frozenset(heads), history=read_history(connection, VERSION_TABLE))
+    heads = connection.exec_driver_sql(f"SELECT version_num FROM {name}").scalars()  # noqa: S608
+    return Applied(heads=frozenset(heads), history=read_history(connection, table, schema))
 
 
-def read_history(connection: Connection, table: str) -> frozenset[str]:
+def read_history(connection: Connection, table: str, schema: str | None) -> frozenset[str]:
     """Read all revisions that were applied, as far as a runner has noted them at the table."""
-    query = text("SELECT obj_description(to_regclass(:table), 'pg_class')")
-    comment: str | None = connection.scalar(query, {"table": table})
+    query = text("SELECT obj_description(to_regclass(:name), 'pg_class')")
+    name = qualified(connection, table, schema)
+    comment: str | None = connection.scalar(query, {"name": name})
     return frozenset((comment or "").removeprefix(HISTORY).split())
 
 
+def qualified(connection: Connection, table: str, schema: str | None) -> str:
+    """Return the quoted name of a table."""
+    quote = connection.dialect.identifier_preparer.quote
+    return ".".join(quote(name) for name in (schema, table) if name)
+
+
 def missing(code: Revisions, database: Applied) -> frozenset[str]:
-    """The heads of the code that the database has not.
+    """Return the heads of the code that the database does not have.
 
     A database that is at a revision unknown here is ahead of this code if the heads of this code
     were applied before, as after the rollback of a release; else it is not this code's database.

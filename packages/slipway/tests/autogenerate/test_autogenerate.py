@@ -53,7 +53,7 @@ def test_a_database_behind_the_revisions_is_refused(items: ModelledHistory) -> N
     items.models(WITH_INDEX)
     [added] = items.generate("index")
 
-    assert_refused(items, added.name.split("_")[2], "just migrate-up")
+    assert_refused(items, added.name.split("_")[2], "alembic upgrade head")
 
 
 @pytest.mark.slow
@@ -71,14 +71,14 @@ def test_several_heads_are_refused(items: ModelledHistory) -> None:
 def test_tables_that_no_revision_made_are_refused(items: ModelledHistory) -> None:
     items.sql("DROP TABLE alembic_version")
 
-    assert_refused(items, "items", "migrate-stamp")
+    assert_refused(items, "items", "alembic stamp")
 
 
 @pytest.mark.slow
 def test_a_database_of_another_branch_is_refused(items: ModelledHistory) -> None:
     items.sql("UPDATE alembic_version SET version_num = 'elsewhere'")
 
-    assert_refused(items, "elsewhere", "reset-db")
+    assert_refused(items, "elsewhere", "alembic downgrade")
 
 
 @pytest.mark.slow

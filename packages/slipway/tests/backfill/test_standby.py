@@ -93,7 +93,7 @@ def test_a_standby_that_is_behind_is_waited_for(history: History) -> None:
         # At this rate it takes longer than the standby may be behind.
         process = service.start("fill", "--max-rows-per-second", "5000", "--max-lag", "0.5")
         assert process.stderr
-        read_until(process.stderr, "^Waiting for standby")
+        read_until(process.stderr, "Waiting for standby")
         waiting = service.nameless()
         history.sql("SELECT pg_sleep(2)")
         assert service.nameless() == waiting

@@ -45,9 +45,7 @@ def rehearse(
     ]
     base = history.add("\n".join(create))
     (history.folder / "migrations/env.py").write_text(
-        ENV.replace(
-            "import asyncio", "import packages.slipway.tests.rehearse.listener\nimport asyncio"
-        )
+        ENV.replace("import os", "import packages.slipway.tests.rehearse.listener\nimport os")
     )
     record = history.folder / "record.json"
     variables = {

@@ -78,7 +78,7 @@ def test_a_pooler_in_transaction_mode_is_refused_with_the_way_out(
     code, printed = history.alembic()
 
     assert code == 1
-    assert "MIGRATION_DATABASE_URL" in printed.splitlines()[-1]
+    assert "directly to PostgreSQL" in printed.splitlines()[-1]
     assert "Traceback" not in printed
     assert history.sql("SELECT to_regclass('items')") == [(None,)]
 

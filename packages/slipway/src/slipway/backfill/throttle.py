@@ -1,6 +1,5 @@
 """Keeps a backfill out of the way: small batches, pauses, and no standby that falls behind."""
 
-import asyncio
 import logging
 from collections import deque
 from dataclasses import dataclass
@@ -8,7 +7,8 @@ from time import monotonic
 from typing import Any
 
 from sqlalchemy import Connection, Row, text
-from sqlalchemy.util import await_only
+
+from slipway.backoff import sleep
 
 log = logging.getLogger(f"alembic.{__name__}")
 
@@ -36,10 +36,6 @@ class Limits:
     max_lag: float | None = None
 
 
-def sleep(seconds: float) -> None:
-    await_only(asyncio.sleep(seconds))
-
-
 class Throttle:
     """Decides how large the next batch is, and when it may come."""
 
@@ -63,7 +59,7 @@ class Throttle:
         if not changed:
             return
         rate = limits.max_rows_per_second
-        sleep(max(limits.pause, changed / rate if rate else 0))
+        sleep(self._connection, max(limits.pause, changed / rate if rate else 0))
         if limits.max_lag is not None:
             self._wait_for_standbys(limits.max_lag)
 
@@ -78,7 +74,7 @@ class Throttle:
             if monotonic() - told > TELL_EVERY:
                 log.info("Waiting for standby %s, %.0f s behind", standbys.slowest, lag)
                 told = monotonic()
-            sleep(min(max_lag, 0.5))
+            sleep(self._connection, min(max_lag, 0.5))
             standbys = self._standbys()
 
     def _lag(self, replayed: int | None) -> float:

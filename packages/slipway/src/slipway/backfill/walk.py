@@ -16,14 +16,15 @@ from slipway.backfill import checkpoint
 from slipway.backfill.batches import Batch, Position, Table, change, find_table, next_batch
 from slipway.backfill.checkpoint import State
 from slipway.backfill.definition import Backfill, BackfillError
-from slipway.backfill.throttle import Limits, Throttle, sleep
-from slipway.runner.run import RETRYABLE, hold_lock
+from slipway.backfill.throttle import Limits, Throttle
+from slipway.backoff import backoff, sleep
+from slipway.errors import RETRYABLE, message_of, sqlstate
+from slipway.runner.advisory_lock import hold_lock
 
 log = logging.getLogger(f"alembic.{__name__}")
 
 T = TypeVar("T")
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 20
 # A process that was killed leaves its lock for as long as the server takes to notice.
 LOCK_TIMEOUT = 10
 # Switched off during a run. For a table that is not large the planner prefers to read all of it
@@ -203,17 +204,17 @@ class _Work:
         self.report(Report(seen, self.table.rows, self.state.changed, again))
 
     def _retrying(self, action: Callable[[], T]) -> T:
-        for attempt in range(1, self.attempts + 1):
+        for attempt, pause in backoff(self.attempts):
             try:
                 return action()
             except DBAPIError as error:
-                if attempt == self.attempts or not in_the_way(error):
+                if pause is None or not in_the_way(error):
                     raise
-                log.info("Attempt %s of %s: %s", attempt, self.attempts, error.orig)
-            sleep(min(FIRST_PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE))
+                log.info("Attempt %s of %s: %s", attempt, self.attempts, message_of(error))
+            sleep(self.connection, pause)
         raise AssertionError
 
 
 def in_the_way(error: DBAPIError) -> bool:
     """Whether somebody held what the statement needed, and nothing is wrong with it."""
-    return getattr(error.orig, "sqlstate", None) in RETRYABLE
+    return sqlstate(error) in RETRYABLE

@@ -45,7 +45,7 @@ from slipway.rehearse.trace.effects import (
     snapshot,
     tried,
 )
-from slipway.runner.run import BLOCKERS
+from slipway.runner.blockers import BLOCKERS
 
 MODES, DIRECTIONS = ("trace", "watch"), ("upgrade", "downgrade")
 Tell = Callable[..., None]

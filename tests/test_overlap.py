@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from packages.slipway.tests.processes import environment, git, one_line, run, until
+from slipway import devdb
 from tests.project import Project
 
 pytestmark = pytest.mark.slow
@@ -37,6 +38,12 @@ def downgrade() -> None:
 
 
 SLEEPING = "SELECT FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep' AND state = 'active'"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with devdb.temporary_server() as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -8,22 +8,51 @@ import os
 import pkgutil
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from sqlalchemy import URL, make_url, pool, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from slipway import interrupts
+from slipway import interrupts, redirect
 from slipway.project.configuration import Configuration, ProjectError
 
 
-def environment(url: str) -> dict[str, str]:
-    """The settings of a project that make it use a scratch database and no other."""
-    # Passwords of examples are refused elsewhere, and here is nothing to protect.
-    return {"DATABASE_URL": url, "MIGRATION_DATABASE_URL": url, "ENVIRONMENT": "development"}
+def environment(url: URL, folder: Path, foreign: Collection[str] | None = None) -> dict[str, str]:
+    """Return the environment variables that make a program of a project use a scratch database.
+
+    `redirect` is what leads its engines there. `DATABASE_URL` is for programs that connect without
+    SQLAlchemy, and for settings without a default; it keeps the driver that the project uses.
+
+    Args:
+        folder: of the project.
+        foreign: see `redirect.redirect`.
+    """
+    driver = next(filter(None, map(_driver, _database_urls(folder))), "asyncpg")
+    named = redirect.for_driver(url, driver).render_as_string(hide_password=False)
+    return {
+        **redirect.variables(url, foreign),
+        "DATABASE_URL": named,
+        "MIGRATION_DATABASE_URL": named,
+        # Elsewhere, settings may refuse the passwords of examples.
+        "ENVIRONMENT": "development",
+    }
+
+
+def _database_urls(folder: Path) -> Iterator[str]:
+    """The project's own, from where its settings most probably read it."""
+    yield os.environ.get("DATABASE_URL", "")
+    with suppress(OSError, UnicodeDecodeError):
+        lines = (folder / ".env").read_text(encoding="utf-8")
+        yield from re.findall(r"""(?m)^(?:export\s+)?DATABASE_URL\s*=\s*["']?(\S+)""", lines)
+
+
+def _driver(url: str) -> str:
+    found = re.match(r"postgresql\+(\w+):", url)
+    return found[1] if found else ""
 
 
 @dataclass(frozen=True)
@@ -35,11 +64,6 @@ class Database:
     @property
     def name(self) -> str:
         return str(self.url.database)
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """What makes a program of the project use this database and no other."""
-        return environment(self.url.render_as_string(hide_password=False))
 
 
 @dataclass(frozen=True)
@@ -74,13 +98,23 @@ class Server:
             database = self.databases.pop()
             interrupts.run(self._execute(f"DROP DATABASE IF EXISTS {database.name} WITH (FORCE)"))
 
-    async def _execute(self, statement: str) -> None:
+    def foreign(self) -> frozenset[str]:
+        """Return the names of the databases there that were not made here.
+
+        Raises:
+            ProjectError: the server is gone.
+        """
+        names = interrupts.run(self._execute("SELECT datname FROM pg_catalog.pg_database"))
+        return frozenset(names) - {database.name for database in self.databases}
+
+    async def _execute(self, statement: str) -> list[str]:
         engine = create_async_engine(
             self.url, poolclass=pool.NullPool, isolation_level="AUTOCOMMIT"
         )
         try:
             async with engine.connect() as connection:
-                await connection.execute(text(statement))
+                result = await connection.execute(text(statement))
+                return list(result.scalars()) if result.returns_rows else []
         except (OSError, DBAPIError) as error:
             raise ProjectError(f"{statement} on {self.url!r}: {told(error)}") from error
         finally:
@@ -131,11 +165,7 @@ def parse_url(url: str) -> URL:
         raise ProjectError(
             "the URL of the server must look like postgresql://user:password@host:5432/database"
         )
-    # libpq spells TLS as `sslmode`, asyncpg as `ssl`; asyncpg knows no channel binding.
-    sslmode = parsed.query.get("sslmode")
-    parsed = parsed.set(drivername="postgresql+asyncpg")
-    parsed = parsed.difference_update_query(["sslmode", "channel_binding"])
-    return parsed.update_query_dict({"ssl": sslmode}) if sslmode else parsed
+    return redirect.for_driver(parsed, "asyncpg")
 
 
 @contextmanager

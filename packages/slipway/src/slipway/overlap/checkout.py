@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from slipway import interrupts
+from slipway import interrupts, redirect
 from slipway.project.configuration import ProjectError
 
 # What would lead its programs back to the working tree or to another environment.
@@ -29,14 +29,15 @@ class Checkout:
     def run(
         self, *arguments: str, variables: Mapping[str, str]
     ) -> subprocess.CompletedProcess[str]:
-        """Run its Python with these arguments to the end, whatever comes of it."""
-        return run([str(self.python), *arguments], self.folder, variables)
+        """Run its Python on a scratch database; see `run_redirected`."""
+        return run_redirected(self.python, *arguments, folder=self.folder, variables=variables)
 
     def start(
         self, *arguments: str, variables: Mapping[str, str]
     ) -> AbstractContextManager[subprocess.Popen[str]]:
-        """Start its Python with these arguments, to talk with until the block ends."""
-        return _started([str(self.python), *arguments], self.folder, variables, subprocess.PIPE)
+        """Start its Python on a scratch database, to talk with until the block ends."""
+        command = [str(self.python), "-P", redirect.__file__, *arguments]
+        return _started(command, self.folder, variables, subprocess.PIPE)
 
 
 @contextmanager
@@ -68,6 +69,24 @@ def checkout(top: Path, root: Path, commit: str) -> Iterator[Checkout]:
         finally:
             # Not `prune`, which forgets every worktree on a disk that is not there now.
             run([*git, "remove", "--force", "--force", str(code)], top)
+
+
+def run_redirected(
+    python: str | Path, *arguments: str, folder: Path, variables: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run a program on a scratch database to its end.
+
+    Args:
+        arguments: `-m` and a module, or a file, and what it is given.
+        variables: those of `scratch.environment`.
+
+    Raises:
+        ProjectError: it connected to another database, and was ended before it sent a statement.
+    """
+    done = run([str(python), "-P", redirect.__file__, *arguments], folder, variables)
+    if done.returncode == redirect.REFUSED:
+        raise ProjectError(last_line(done))
+    return done
 
 
 def required(command: Sequence[str], folder: Path, variables: Mapping[str, str] = NOTHING) -> str:

@@ -110,7 +110,8 @@ class Tried:
 
 def _try(server: scratch.Server, old: Checkout, root: Path, new: list[Source]) -> Tried:
     before = server.create()
-    done = old.run("-m", "alembic", "upgrade", "heads", variables=before.environment)
+    variables = scratch.environment(before.url, old.folder)
+    done = old.run("-m", "alembic", "upgrade", "heads", variables=variables)
     if done.returncode:
         raise ProjectError(f"the migrations of {old.commit[:12]} fail: {last_line(done)}")
     after = server.create(before)
@@ -121,7 +122,9 @@ def _try(server: scratch.Server, old: Checkout, root: Path, new: list[Source]) -
     )
     understood, suite = understands(old), None
     if understood and is_made:
-        suite = run_tests(old, server.create(), after, before)
+        # The tests make databases of their own, beside the one by which they find the server.
+        variables = scratch.environment(server.create().url, old.folder, server.foreign())
+        suite = run_tests(old, variables, after, before)
     return Tried(old.commit[:12], warm, suite, understood)
 
 

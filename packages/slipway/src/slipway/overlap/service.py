@@ -211,7 +211,7 @@ def _failure(request: Request, error: Exception) -> Failure:
 async def serve(tables: Sequence[sa.Table], answer: Callable[[object], None]) -> None:
     """Send what these tables allow until the input ends."""
     engine = create_async_engine(
-        os.environ["DATABASE_URL"],
+        json.loads(os.environ["SLIPWAY_REDIRECT"])["url"],
         pool_size=2,
         max_overflow=0,
         # As in a process that uses few tables often: all its statements stay prepared.

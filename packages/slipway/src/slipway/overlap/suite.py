@@ -30,30 +30,32 @@ def understands(old: Checkout) -> bool:
     return any(VARIABLE in file.read_text(encoding="utf-8") for file in conftests)
 
 
-def run_tests(old: Checkout, empty: Database, schema: Database, before: Database) -> Suite:
+def run_tests(
+    old: Checkout, variables: Mapping[str, str], schema: Database, before: Database
+) -> Suite:
     """Run the tests on copies of `schema`; those that fail on `before` too do not count.
 
     Args:
-        empty: a database by which the tests find the server.
+        variables: those of `scratch.environment`, for an empty database on the server.
 
     Raises:
         ProjectError: they could not be run.
     """
-    suite = _run(old, empty, schema)
+    suite = _run(old, variables, schema)
     if not suite.failures:
         return suite
-    already = _run(old, empty, before, "--last-failed").failures
+    already = _run(old, variables, before, "--last-failed").failures
     return Suite(
         suite.ran, {test: why for test, why in suite.failures.items() if test not in already}
     )
 
 
-def _run(old: Checkout, empty: Database, schema: Database, *options: str) -> Suite:
+def _run(old: Checkout, variables: Mapping[str, str], schema: Database, *options: str) -> Suite:
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder, "results.xml")
         done = old.run(
             *("-m", "pytest", "--quiet", f"--junitxml={results}", *options),
-            variables={**empty.environment, VARIABLE: schema.name},
+            variables={**variables, VARIABLE: schema.name},
         )
         if done.returncode == NO_TESTS:
             return Suite(0, {})

@@ -13,12 +13,12 @@ from sqlalchemy import pool
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from slipway import interrupts
-from slipway.overlap.checkout import Checkout, last_line, run
+from slipway.overlap.checkout import Checkout, last_line, run_redirected
 from slipway.project.configuration import ProjectError
 from slipway.project.source import Source
 from slipway.rehearse.seeding.catalogue import Table, read_tables, tables_of, with_checks_of
 from slipway.rehearse.seeding.rows import fill
-from slipway.scratch import Database
+from slipway.scratch import Database, environment
 
 SERVICE = Path(__file__).parent / "service.py"
 # The service looks at a few rows of each table.
@@ -82,8 +82,16 @@ def upgrade_under_service(
 
 
 def upgrade(root: Path, database: Database, revision: str) -> str:
-    """Apply the revisions of the working tree up to this one; return why that failed, if it did."""
-    done = run([sys.executable, "-m", "alembic", "upgrade", revision], root, database.environment)
+    """Apply the revisions of the working tree up to this one; return why that failed, if it did.
+
+    Raises:
+        ProjectError: `env.py` connects to another database.
+    """
+    done = run_redirected(
+        *(sys.executable, "-m", "alembic", "upgrade", revision),
+        folder=root,
+        variables=environment(database.url, root),
+    )
     return last_line(done) if done.returncode else ""
 
 
@@ -116,5 +124,6 @@ class _Service:
 
 @contextmanager
 def _served(old: Checkout, database: Database) -> Iterator[_Service]:
-    with old.start("-P", str(SERVICE), variables=database.environment) as process:
+    variables = environment(database.url, old.folder)
+    with old.start(str(SERVICE), variables=variables) as process:
         yield _Service(process)

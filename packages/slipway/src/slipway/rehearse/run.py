@@ -23,6 +23,7 @@ from slipway import interrupts
 from slipway.project.configuration import Configuration, ProjectError
 from slipway.project.history import History
 from slipway.project.source import Source
+from slipway.redirect import for_driver
 from slipway.rehearse.model import Rehearsal, Request, Statement
 from slipway.rehearse.seeding.catalogue import Table, read_tables, tables_of, with_checks_of
 from slipway.rehearse.seeding.rows import fill
@@ -204,9 +205,7 @@ async def _seed(connection: AsyncConnection, seed: Path, script: str) -> None:
 
 def _restore(database: Database, dump: Path) -> None:
     program = _program("pg_restore")
-    # What asyncpg calls `ssl`, libpq calls `sslmode`.
-    query = {"sslmode" if name == "ssl" else name: v for name, v in database.url.query.items()}
-    url = database.url.set(drivername="postgresql", query=query).render_as_string(False)
+    url = for_driver(database.url, "").render_as_string(hide_password=False)
     options = ("--no-owner", "--no-privileges", "--exit-on-error", "--dbname", url)
     done = subprocess.run(  # noqa: S603
         [program, *options, str(dump)], capture_output=True, text=True, check=False

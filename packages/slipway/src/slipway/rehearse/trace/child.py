@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields, replace
 from time import monotonic
 from typing import Any
 
+from sqlalchemy import make_url
+
 from slipway import process
 from slipway.locks import rank
 from slipway.project.configuration import Configuration, ProjectError
@@ -78,7 +80,8 @@ def _run(
     seconds: float,
 ) -> Run:
     command = [sys.executable, "-m", "slipway.rehearse.trace.child_main", mode, direction, target]
-    variables = process.environment(environment(url), search_path=configuration.search_path)
+    scratch = environment(make_url(url), configuration.root)
+    variables = process.environment(scratch, search_path=configuration.search_path)
     collected, end = Collected(), monotonic() + seconds
     with process.json_lines(command, cwd=configuration.root, env=variables) as child:
         child.close_input()

@@ -33,6 +33,7 @@ from sqlalchemy.engine.interfaces import ExecutionContext
 from sqlalchemy.exc import DBAPIError
 
 from slipway.locks import is_strong
+from slipway.redirect import VARIABLE, redirect
 from slipway.rehearse.model import Statement
 from slipway.rehearse.trace.effects import (
     OWN,
@@ -341,6 +342,8 @@ def main() -> None:
 
     observer = Tracer(tell) if mode == "trace" else Observer(tell)
     observer.listen()
+    # After the observer, which asks for messages before the connection is made.
+    redirect(**json.loads(os.environ[VARIABLE]))
     run(observer, direction, target)
 
 

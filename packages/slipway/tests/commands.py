@@ -1,4 +1,4 @@
-"""Alembic commands, each run in a process of its own that has nothing left to import.
+"""Commands of Alembic and Slipway, each run in a process of its own that has nothing to import.
 
 `python -m packages.slipway.tests.commands` imports what every command needs, and forks for each
 job that it reads: more than half of the time of a command that starts from nothing goes into
@@ -13,16 +13,22 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-import alembic.autogenerate  # noqa: F401  for the forks, as the next two
+import alembic.autogenerate  # noqa: F401  for the forks, as others below
 import asyncpg  # type: ignore[import-untyped]  # noqa: F401
+import psycopg  # noqa: F401
+import psycopg2  # type: ignore[import-untyped]  # noqa: F401
 import sqlalchemy.ext.asyncio  # noqa: F401
 from alembic.config import CommandLine
 
 from packages.slipway.tests.processes import environment
 from packages.slipway.tests.rows import ROOT, SOURCE
+from slipway import __main__, verify  # noqa: F401
+from slipway.backfill import command, progress  # noqa: F401
 
 SECONDS = 300
 
@@ -30,20 +36,44 @@ SECONDS = 300
 def run(
     folder: Path, commands: Sequence[Sequence[str]], variables: Mapping[str, str]
 ) -> tuple[int, str]:
-    """Run commands in a folder until one fails; its exit code, and what all printed.
+    """Run Alembic commands in a folder until one fails; its exit code, and what all printed.
 
     Args:
         variables: what the environment has besides ours.
     """
+    with tempfile.NamedTemporaryFile() as output:
+        code = _ask("alembic", folder, commands, variables, output.name, output.name)
+        return code, Path(output.name).read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The exit code of a command, and what it printed on stdout and stderr."""
+
+    code: int
+    printed: str
+    errors: str
+
+    @property
+    def outcome(self) -> Any:
+        return json.loads(self.printed)
+
+
+def slipway(folder: Path, *arguments: str, variables: Mapping[str, str]) -> Answer:
+    """Run a command of `slipway` in a folder; it gets no signals."""
+    with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as errors:
+        code = _ask("slipway", folder, [arguments], variables, out.name, errors.name)
+        printed, said = (Path(f.name).read_text(encoding="utf-8") for f in (out, errors))
+        return Answer(code, printed, said)
+
+
+def _ask(program: str, folder: Path, *job: object) -> int:
     process = _forking()
     assert process.stdin
     assert process.stdout
-    with tempfile.NamedTemporaryFile() as output:
-        job = [str(folder), commands, dict(variables), output.name]
-        process.stdin.write(json.dumps(job) + "\n")
-        process.stdin.flush()
-        code = int(process.stdout.readline())
-        return code, Path(output.name).read_text(encoding="utf-8")
+    process.stdin.write(json.dumps([program, str(folder), *job]) + "\n")
+    process.stdin.flush()
+    return int(process.stdout.readline())
 
 
 @cache
@@ -71,22 +101,24 @@ def _serve() -> None:
     sys.path[0] = ""
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
-        folder, commands, variables, output = json.loads(line)
+        program, folder, commands, variables, *outputs = json.loads(line)
         if not (child := os.fork()):
-            _become(folder, variables, output)
-            for command in commands:
-                CommandLine().main(command)
+            _become(folder, variables, outputs)
+            if program == "slipway":
+                sys.exit(__main__.main(commands[0]))
+            for arguments in commands:
+                CommandLine().main(arguments)
             return
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), file=answers, flush=True)
 
 
-def _become(folder: str, variables: Mapping[str, str], output: str) -> None:
+def _become(folder: str, variables: Mapping[str, str], outputs: Sequence[str]) -> None:
     signal.alarm(SECONDS)
     os.chdir(folder)
     os.environ.update(variables)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    for stream in (1, 2):
+    for stream, output in enumerate(outputs, 1):
         os.dup2(os.open(output, os.O_WRONLY | os.O_APPEND), stream)
 
 

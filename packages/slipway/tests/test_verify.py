@@ -1,8 +1,6 @@
 """What a look at a database finds that is not as the revisions and the models say."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +8,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from packages.slipway.tests import commands
+from packages.slipway.tests.commands import Answer
 from packages.slipway.tests.modelled import ModelledHistory
-from packages.slipway.tests.processes import environment
-from packages.slipway.tests.rows import SOURCE
 
 MODELS = """
 class Team(Base):
@@ -51,27 +49,15 @@ def history(server: str, tmp_path: Path) -> Iterator[ModelledHistory]:
         connection.execute("DROP DATABASE verified WITH (FORCE)")
 
 
-def verify(
-    history: ModelledHistory, *options: str, user: str = ""
-) -> subprocess.CompletedProcess[str]:
-    url = history.url.replace("postgresql://", "postgresql+asyncpg://")
-    return subprocess.run(
-        [sys.executable, "-m", "slipway", "verify", *options],
-        cwd=history.folder,
-        env=environment(
-            {"URL": url.replace("postgres@", f"{user or 'postgres'}@"), "PYTHONPATH": str(SOURCE)}
-        ),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+def verify(history: ModelledHistory, *options: str, user: str = "postgres") -> Answer:
+    url = history.url.replace("postgresql://postgres@", f"postgresql+asyncpg://{user}@")
+    return commands.slipway(history.folder, "verify", *options, variables={"URL": url})
 
 
 def found(history: ModelledHistory) -> list[dict[str, Any]]:
     done = verify(history, "--format", "json")
-    findings: list[dict[str, Any]] = json.loads(done.stdout)["findings"]
-    assert done.returncode == bool(findings), done.stderr
+    findings: list[dict[str, Any]] = json.loads(done.printed)["findings"]
+    assert done.code == bool(findings), done.errors
     return findings
 
 
@@ -182,7 +168,7 @@ def test_it_may_run_as_a_user_who_may_only_read(history: ModelledHistory) -> Non
 
     done = verify(history, user="reader")
 
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.code == 0, done.printed + done.errors
 
 
 @pytest.mark.slow
@@ -199,6 +185,6 @@ def test_it_runs_beside_somebody_who_holds_every_lock_that_requests_allow(
 def test_without_a_server_it_is_one_line_and_no_finding(history: ModelledHistory) -> None:
     done = verify(history, user="nobody_of_this_name")
 
-    assert done.returncode == 3
-    [line] = [line for line in done.stderr.splitlines() if not line.startswith("INFO")]
+    assert done.code == 3
+    [line] = [line for line in done.errors.splitlines() if not line.startswith("INFO")]
     assert "nobody_of_this_name" in line

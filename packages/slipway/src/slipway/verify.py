@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from slipway import output
 from slipway.connection import run_in_environment
-from slipway.errors import message_of
+from slipway.errors import MigrationError, message_of
 from slipway.guard.judge import replay
 from slipway.guard.record import Recorded
 from slipway.guard.schema import Schema
@@ -101,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"slipway verify: {error}", file=sys.stderr)
         return output.FAILED
     # Alembic's, and those of the database, as an env.py lets them pass.
-    except (CommandError, SQLAlchemyError, OSError) as error:
+    except (CommandError, MigrationError, SQLAlchemyError, OSError) as error:
         print(f"slipway verify: {message_of(error)}", file=sys.stderr)
         return output.FAILED
     # What env.py ends with where the settings are wrong or the database refuses.

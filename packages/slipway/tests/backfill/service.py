@@ -1,11 +1,11 @@
 """A service with a table to fill, and the command that fills it."""
 
-import json
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import Any
 
+from packages.slipway.tests import commands
+from packages.slipway.tests.commands import Answer
 from packages.slipway.tests.history import History
 from packages.slipway.tests.processes import environment
 from packages.slipway.tests.rows import ROOT
@@ -22,17 +22,6 @@ CREATE FUNCTION count_touch() RETURNS trigger LANGUAGE plpgsql AS
 CREATE TRIGGER touched BEFORE UPDATE ON items FOR EACH ROW
 WHEN (OLD.name IS DISTINCT FROM NEW.name) EXECUTE FUNCTION count_touch()
 """
-
-
-@dataclass(frozen=True)
-class Answer:
-    code: int
-    printed: str
-    errors: str
-
-    @property
-    def outcome(self) -> Any:
-        return json.loads(self.printed)
 
 
 @dataclass(frozen=True)
@@ -63,11 +52,11 @@ class Service:
     def start(
         self, *arguments: str, stderr: int = subprocess.PIPE, **variables: str
     ) -> subprocess.Popen[str]:
-        url = self.history.url.replace("postgresql://", "postgresql+asyncpg://")
+        """Let the command run in a process of its own that starts from nothing."""
         return subprocess.Popen(
             [sys.executable, "-m", "slipway", "backfill", *arguments],
             cwd=self.history.folder,
-            env=environment({"URL": url, "PYTHONPATH": str(ROOT / "template/src"), **variables}),
+            env=environment({**self._variables, **variables}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -75,10 +64,16 @@ class Service:
         )
 
     def backfill(self, *arguments: str, **variables: str) -> Answer:
-        process = self.start(*arguments, stderr=subprocess.PIPE, **variables)
-        printed, errors = process.communicate(timeout=300)
-        assert "Traceback" not in errors, errors
-        return Answer(process.returncode, printed, errors)
+        """Run the command to its end."""
+        variables = {**self._variables, **variables}
+        answer = commands.slipway(self.history.folder, "backfill", *arguments, variables=variables)
+        assert "Traceback" not in answer.errors, answer.errors
+        return answer
+
+    @property
+    def _variables(self) -> dict[str, str]:
+        url = self.history.url.replace("postgresql://", "postgresql+asyncpg://")
+        return {"URL": url, "PYTHONPATH": str(ROOT / "template/src")}
 
     def nameless(self) -> object:
         [(count,)] = self.sql("SELECT count(*) FROM items WHERE name IS NULL")

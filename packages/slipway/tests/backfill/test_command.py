@@ -149,7 +149,7 @@ def test_a_run_that_was_killed_goes_on_where_it_stopped(service: Service) -> Non
     answer = service.backfill("fill")
 
     assert answer.code == 0
-    assert "Goes on after 1,000 rows" in answer.errors
+    assert "Continues after 1,000 rows" in answer.errors
     assert service.nameless() == 0
     assert service.progress() == (1000, 1100, True)
 
@@ -185,7 +185,7 @@ def test_what_is_written_differently_begins_anew(service: Service) -> None:
 
     answer = service.backfill("fill")
 
-    assert "Goes on" not in answer.errors
+    assert "Continues" not in answer.errors
     assert service.progress() == (1000, 9, True)
 
 

@@ -85,7 +85,7 @@ def test_a_million_rows_under_load_survive_kill_9_twice_and_are_each_touched_onc
         answer = service.backfill(*options)
 
     assert answer.code == 0, answer.errors
-    assert "Goes on after" in answer.errors
+    assert "Continues after" in answer.errors
     # All that were there are touched once; those that were inserted meanwhile, at most once.
     [(untouched,)] = service.sql("SELECT count(*) FROM items WHERE touched = 0 AND id <= 1000000")
     assert untouched == 0

@@ -8,14 +8,17 @@ import pytest
 
 from packages.slipway.tests.backfill.service import Service
 from slipway.backfill.progress import Clock
-from slipway.backfill.walk import Report
+from slipway.backfill.walk import BackfillProgress
 
 
 def test_what_an_earlier_process_has_seen_is_no_part_of_the_rate() -> None:
     clock = Clock()
 
-    assert clock.pace(Report(seen=500_000, total=1_000_000, changed=0, again=False)).rate == 0
-    pace = clock.pace(Report(seen=500_001, total=1_000_000, changed=0, again=False))
+    assert (
+        clock.pace(BackfillProgress(seen=500_000, total=1_000_000, changed=0, again=False)).rate
+        == 0
+    )
+    pace = clock.pace(BackfillProgress(seen=500_001, total=1_000_000, changed=0, again=False))
 
     assert pace.rate <= 1000  # a row in the shortest time that is measured
     assert pace.left is not None
@@ -24,9 +27,9 @@ def test_what_an_earlier_process_has_seen_is_no_part_of_the_rate() -> None:
 
 def test_without_an_estimate_nothing_is_said_of_the_time_left() -> None:
     clock = Clock()
-    clock.pace(Report(seen=10, total=None, changed=0, again=False))
+    clock.pace(BackfillProgress(seen=10, total=None, changed=0, again=False))
 
-    assert clock.pace(Report(seen=20, total=None, changed=0, again=False)).left is None
+    assert clock.pace(BackfillProgress(seen=20, total=None, changed=0, again=False)).left is None
 
 
 @pytest.mark.slow
@@ -58,5 +61,7 @@ def test_elsewhere_there_is_a_line_now_and_then(service: Service) -> None:
     answer = service.backfill("fill", "--max-rows-per-second", "200")
 
     line, *_ = [line for line in answer.errors.splitlines() if line.startswith("fill: ")]
-    told = r"fill: [\d,]+ rows seen of about 2,600, [\d,]+ changed, [\d,]+ rows/s, 0:00:\d\d left"
+    told = (
+        r"fill: [\d,]+ rows scanned of about 2,600, [\d,]+ changed, [\d,]+ rows/s, 0:00:\d\d left"
+    )
     assert re.fullmatch(told, line)

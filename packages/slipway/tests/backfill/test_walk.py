@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from packages.slipway.tests.history import History
 from slipway.backfill import Backfill, Limits, run
-from slipway.backfill.walk import Report
+from slipway.backfill.walk import BackfillProgress
 
 
 def with_connection(history: History, work: Callable[[Connection], Any]) -> Any:
@@ -69,7 +69,7 @@ def test_rows_with_keys_of_any_type_are_changed_once(history: History, kind: str
         history.sql('CREATE TABLE p2 PARTITION OF "my items" DEFAULT')
     rows = f"SELECT {values} FROM generate_series(1, 300) AS n"  # noqa: S608
     history.sql(f'INSERT INTO "my items" {rows}')
-    reports: list[Report] = []
+    reports: list[BackfillProgress] = []
 
     backfill = Backfill('"my items"', "done = coalesce(done, 0) + 1", where="done IS NULL")
     changed = with_connection(
@@ -111,7 +111,7 @@ def test_in_a_transaction_of_the_caller_nothing_is_left_after_a_rollback(items: 
 
 
 def test_rows_that_come_while_it_runs_are_changed_too(items: History) -> None:
-    def come(report: Report) -> None:
+    def come(report: BackfillProgress) -> None:
         if not report.again and report.seen == 50:
             items.sql("INSERT INTO items VALUES (0), (-7), (1000)")
 
@@ -141,7 +141,7 @@ def test_batches_that_take_too_long_become_smaller_and_grow_again(items: History
         "name = CASE WHEN id <= 100 THEN pg_sleep(0.01)::text ELSE '' END",
         where="name IS NULL",
     )
-    reports: list[Report] = []
+    reports: list[BackfillProgress] = []
 
     limits = Limits(batch_size=50, batch_time=0.1)
     with_connection(items, partial(run, backfill=slow, limits=limits, report=reports.append))

@@ -1,14 +1,15 @@
 """The SQL of a backfill: how a table is walked along its primary key, and a batch is changed.
 
-Values of keys travel as text, which every type has: the server writes and reads them.
+Values of keys travel as text, which every type can be cast to and from: the server does both.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, CursorResult, text
+from sqlalchemy import Connection, text
 
-from slipway.backfill.definition import Backfill, BackfillError, Change
+from slipway.backfill.definition import Backfill, BackfillError, ChangeFunction
+from slipway.backfill.statement import PARAMETER, BackfillStatement
 
 Position = tuple[str, ...]
 # The key of a row as one text, beside its columns.
@@ -16,7 +17,7 @@ KEY = "key of backfill"
 
 
 @dataclass(frozen=True)
-class Table:
+class BackfillTable:
     """A table with the columns of its primary key in order; `rows` is the planner's estimate."""
 
     name: str
@@ -38,18 +39,7 @@ class Batch:
     rows: int
 
 
-@dataclass(frozen=True)
-class Statement:
-    """SQL as it is sent, with its parameters: what people write in it is not searched for any."""
-
-    sql: str
-    parameters: tuple[object, ...]
-
-    def execute(self, connection: Connection) -> CursorResult[tuple[object, ...]]:
-        return connection.exec_driver_sql(self.sql, self.parameters)
-
-
-def find_table(connection: Connection, name: str) -> Table:
+def find_table(connection: Connection, name: str) -> BackfillTable:
     """Look a table up.
 
     Raises:
@@ -62,10 +52,12 @@ def find_table(connection: Connection, name: str) -> Table:
         raise BackfillError(
             f"{name} has no primary key, along which it could be updated in batches"
         )
-    return Table(name, found.key, found.types, found.rows if found.rows > 0 else None)
+    return BackfillTable(name, found.key, found.types, found.rows if found.rows > 0 else None)
 
 
-def next_batch(connection: Connection, table: Table, after: Position | None, size: int) -> Batch:
+def next_batch(
+    connection: Connection, table: BackfillTable, after: Position | None, size: int
+) -> Batch:
     """The batch that follows a position, of `size` rows unless it is the last."""
     last = end_of_batch(table, after, size).execute(connection).one_or_none()
     if last is None or last.rows < size:
@@ -73,12 +65,12 @@ def next_batch(connection: Connection, table: Table, after: Position | None, siz
     return Batch(after, tuple(last[1:]), size)
 
 
-def end_of_batch(table: Table, after: Position | None, size: int) -> Statement:
+def end_of_batch(table: BackfillTable, after: Position | None, size: int) -> BackfillStatement:
     interval, parameters = _interval(table, Batch(after, None, size))
     values = ", ".join(f"{column}::text" for column in table.key)
     # With the name of the table: without, it would be the text that is sorted.
     backwards = ", ".join(f"batch.{column} DESC" for column in table.key)
-    return Statement(
+    return BackfillStatement(
         f"SELECT count(*) OVER () AS rows, {values} FROM ("  # noqa: S608
         f"SELECT {table.columns} FROM {table.name} WHERE {interval}"
         f" ORDER BY {table.columns} LIMIT {size}) AS batch ORDER BY {backwards} LIMIT 1",
@@ -87,43 +79,50 @@ def end_of_batch(table: Table, after: Position | None, size: int) -> Statement:
 
 
 @dataclass(frozen=True)
-class Changed:
-    """How many rows were locked since they needed it, were changed, and need it all the same."""
+class BatchResult:
+    """Numbers of rows: locked because they met `where`, changed, and still meeting it."""
 
     locked: int
     changed: int
-    again: int
+    still_needed: int
 
 
 def change(
-    connection: Connection, backfill: Backfill, table: Table, batch: Batch, *, wait: bool = False
-) -> Changed:
-    """Change the rows of a batch that need it and that nobody holds, within its transaction.
+    connection: Connection,
+    backfill: Backfill,
+    table: BackfillTable,
+    batch: Batch,
+    *,
+    wait: bool = False,
+) -> BatchResult:
+    """Change the rows of a batch that need it and are not locked, within its transaction.
 
     Args:
-        wait: change one of them, and wait for it if somebody holds it.
+        wait: change one of them, and wait for it if another session holds it.
 
     Raises:
         BackfillError: a row that was changed still needs it.
     """
     statement = locking(backfill, table, batch, wait=wait)
     if isinstance(backfill.change, str):
-        locked, changed, again = (int(str(n)) for n in statement.execute(connection).one())
-        done = Changed(locked, changed, again)
+        result = BatchResult(*(int(str(n)) for n in statement.execute(connection).one()))
     else:
         rows = [dict(row._mapping) for row in statement.execute(connection)]
         keys = [row.pop(KEY) for row in rows]
-        again = _call(connection, backfill.change, rows, _still(backfill, table, batch, keys))
-        done = Changed(len(rows), len(rows), again)
-    if done.again:
+        check = _still_needed(backfill, table, batch, keys)
+        result = BatchResult(len(rows), len(rows), _call(connection, backfill.change, rows, check))
+    if result.still_needed:
         raise BackfillError(
-            f"{done.again} of {done.changed} rows of {table.name} still meet {backfill.where!r} "
-            "after they were updated: write `where` so that it leaves out what is done"
+            f"{result.still_needed} of {result.changed} rows of {table.name} still meet "
+            f"{backfill.where!r} after they were updated: write `where` so that it leaves out what "
+            "is done"
         )
-    return done
+    return result
 
 
-def locking(backfill: Backfill, table: Table, batch: Batch, *, wait: bool = False) -> Statement:
+def locking(
+    backfill: Backfill, table: BackfillTable, batch: Batch, *, wait: bool = False
+) -> BackfillStatement:
     """Lock the rows of a batch; change them too, where SQL says how.
 
     A batch costs the same wherever it is, though the planner may think that an interval of keys is
@@ -140,47 +139,51 @@ def locking(backfill: Backfill, table: Table, batch: Batch, *, wait: bool = Fals
         f" FOR NO KEY UPDATE{'' if wait else ' SKIP LOCKED'}"
     )
     if not by_sql:
-        return Statement(lock, parameters)
-    return Statement(
+        return BackfillStatement(lock, parameters)
+    return BackfillStatement(
         f"WITH backfill_locked AS MATERIALIZED ({lock}),"  # noqa: S608
         f" backfill_changed AS (UPDATE {table.name} SET {backfill.change}"
         f" WHERE {interval}"
         f" AND (({table.columns}) IN (SELECT {table.columns} FROM backfill_locked)) IS TRUE"
-        f" RETURNING ({backfill.where}) AS again)"
+        f" RETURNING ({backfill.where}) AS still_needed)"
         " SELECT (SELECT count(*) FROM backfill_locked), count(*),"
-        " count(*) FILTER (WHERE again) FROM backfill_changed",
-        parameters,
+        " count(*) FILTER (WHERE still_needed) FROM backfill_changed",
+        parameters * 2,
     )
 
 
 def _call(
-    connection: Connection, change: Change, rows: list[dict[str, object]], still: Statement
+    connection: Connection,
+    change_rows: ChangeFunction,
+    rows: list[dict[str, object]],
+    check: BackfillStatement,
 ) -> int:
     if not rows:
         return 0
-    change(connection, rows)
-    [again] = still.execute(connection).scalars()
-    return int(str(again))
+    change_rows(connection, rows)
+    [still_needed] = check.execute(connection).scalars()
+    return int(str(still_needed))
 
 
-def _still(backfill: Backfill, table: Table, batch: Batch, keys: list[object]) -> Statement:
+def _still_needed(
+    backfill: Backfill, table: BackfillTable, batch: Batch, keys: list[object]
+) -> BackfillStatement:
     interval, parameters = _interval(table, batch)
-    return Statement(
+    return BackfillStatement(
         f"SELECT count(*) FROM {table.name}"  # noqa: S608
-        f" WHERE {interval} AND ROW({table.columns})::text = ANY(${len(parameters) + 1}::text[])"
+        f" WHERE {interval} AND ROW({table.columns})::text = ANY({PARAMETER}::text[])"
         f" AND ({backfill.where})",
         (*parameters, keys),
     )
 
 
-def _interval(table: Table, batch: Batch) -> tuple[str, tuple[str, ...]]:
+def _interval(table: BackfillTable, batch: Batch) -> tuple[str, tuple[str, ...]]:
     conditions: list[str] = []
     parameters: tuple[str, ...] = ()
+    values = ", ".join(f"{PARAMETER}::text::{kind}" for kind in table.types)
     for comparison, position in ((">", batch.after), ("<=", batch.until)):
         if position is not None:
-            numbers = range(len(parameters) + 1, len(parameters) + len(position) + 1)
-            values = [f"${n}::text::{kind}" for n, kind in zip(numbers, table.types, strict=True)]
-            conditions.append(f"({table.columns}) {comparison} ({', '.join(values)})")
+            conditions.append(f"({table.columns}) {comparison} ({values})")
             parameters += position
     return " AND ".join(conditions) or "true", parameters
 

@@ -1,4 +1,4 @@
-"""Where a backfill stopped, noted by each batch in its own transaction."""
+"""Where a backfill stopped, saved by each batch in its own transaction."""
 
 from dataclasses import asdict, dataclass
 
@@ -10,63 +10,63 @@ from slipway.queries import BACKFILL_PROGRESS
 
 
 @dataclass(frozen=True)
-class State:
-    """The key up to which all batches are done, and the rows they looked at and changed."""
+class Checkpoint:
+    """The key up to which all batches are done, and the rows they scanned and changed."""
 
     after: Position | None = None
     seen: int = 0
     changed: int = 0
 
 
-def stopped_at(connection: Connection, name: str, backfill: Backfill) -> State:
-    """Where an earlier run was interrupted; the start if it was not, or was of something else."""
-    if connection.scalar(text(f"SELECT to_regclass('{BACKFILL_PROGRESS}')")) is None:
-        return State()
+def read(connection: Connection, name: str, backfill: Backfill) -> Checkpoint:
+    """Read where an earlier run stopped; the start if it finished or its definition differed."""
+    if connection.scalar(text(f"SELECT to_regclass('{BACKFILL_PROGRESS}')::text")) is None:
+        return Checkpoint()
     row = connection.execute(
-        text(STOPPED), {"name": name, "definition": _definition(backfill)}
+        text(READ), {"name": name, "definition": _definition(backfill)}
     ).one_or_none()
-    return State(tuple(row.after) if row.after else None, row.seen, row.changed) if row else State()
+    if row is None:
+        return Checkpoint()
+    return Checkpoint(tuple(row.after) if row.after else None, row.seen, row.changed)
 
 
-def start(connection: Connection, name: str, backfill: Backfill) -> State:
-    """Note that a run goes on where the last one stopped, and where that is."""
+def start(connection: Connection, name: str, backfill: Backfill) -> Checkpoint:
+    """Save that a run continues where the last one stopped, and return where that is."""
     connection.execute(
         text("SELECT pg_advisory_xact_lock(hashtext(:table))"), {"table": BACKFILL_PROGRESS}
     )
     connection.execute(text(CREATE))
-    state = stopped_at(connection, name, backfill)
-    fields = {"name": name, "definition": _definition(backfill), **_fields(state)}
+    checkpoint = read(connection, name, backfill)
+    fields = {"name": name, "definition": _definition(backfill), **_fields(checkpoint)}
     connection.execute(text(START), fields)
-    return state
+    return checkpoint
 
 
-def save(connection: Connection, name: str, before: State, after: State) -> None:
-    """Note that a batch is done, within its transaction.
+def save(connection: Connection, name: str, before: Checkpoint, after: Checkpoint) -> None:
+    """Save that a batch is done, within its transaction.
 
     Raises:
-        BackfillError: somebody else has noted something since.
+        BackfillError: another process has saved something since.
     """
     fields = {f"before_{field}": value for field, value in _fields(before).items()}
     saved = connection.execute(text(SAVE), {"name": name, **fields, **_fields(after)})
     if saved.rowcount != 1:
-        raise BackfillError(
-            f"Another process went on with {name} meanwhile; it did nothing twice, nor did this one"
-        )
+        raise BackfillError(f"Another process runs {name} too; neither has changed a row twice")
 
 
 def finish(connection: Connection, name: str) -> None:
     connection.execute(text(FINISH), {"name": name})
 
 
-def _fields(state: State) -> dict[str, object]:
-    return {**asdict(state), "after": list(state.after) if state.after else None}
+def _fields(checkpoint: Checkpoint) -> dict[str, object]:
+    return {**asdict(checkpoint), "after": list(checkpoint.after) if checkpoint.after else None}
 
 
 def _definition(backfill: Backfill) -> str:
-    """What must be the same for a run to go on where the last one stopped."""
+    """What must be the same for a run to continue where the last one stopped."""
     change = backfill.change
-    said = change if isinstance(change, str) else f"{change.__module__}.{change.__qualname__}"
-    return f"{backfill.table}: {said} WHERE {backfill.where}"
+    sql = change if isinstance(change, str) else f"{change.__module__}.{change.__qualname__}"
+    return f"{backfill.table}: {sql} WHERE {backfill.where}"
 
 
 CREATE = f"""
@@ -81,7 +81,7 @@ CREATE TABLE IF NOT EXISTS {BACKFILL_PROGRESS} (
     finished_at timestamptz
 )
 """
-STOPPED = f"""
+READ = f"""
 SELECT after, seen, changed FROM {BACKFILL_PROGRESS}
 WHERE name = :name AND definition = :definition AND finished_at IS NULL
 """  # noqa: S608

@@ -3,33 +3,34 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from time import monotonic
 from typing import Any
 
-from alembic import context
-from alembic.config import Config
-from alembic.runtime.environment import EnvironmentContext
-from alembic.script import ScriptDirectory
+from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from slipway.backfill.checkpoint import stopped_at
-from slipway.backfill.definition import Backfill, load, names
+from slipway.backfill import checkpoint
+from slipway.backfill.definition import Backfill, list_backfills, load_backfill
 from slipway.backfill.dry_run import DryRun, dry_run
 from slipway.backfill.throttle import BATCH_SIZE, Limits
-from slipway.backfill.walk import in_the_way
+from slipway.backfill.walk import is_blocked
 from slipway.backfill.walk import run as run_backfill
+from slipway.connection import run_in_environment
+from slipway.errors import MigrationError, message_of
 from slipway.project.configuration import ProjectError, alembic_config, from_arguments
 
 DONE, UNFINISHED, FAILED = 0, 1, 3
 ATTEMPTS = 10
+# For an env.py that sets no lock timeout: without one, a locked row is waited for without end.
+LOCK_TIMEOUT = "1s"
 EPILOG = """\
-NAME is a file in migrations/backfills; without it, all are listed. A run that was interrupted goes
-on where it stopped; rows that somebody holds are done at the end. Exit codes: 0 done, 1 not
-finished since rows were held all the time, 2 wrong usage, 3 it could not run.
+NAME is a file in the folder `backfills` beside env.py, or in that of the setting `backfills`;
+without it, all are listed. A run that was interrupted continues where it stopped; rows that are
+locked are changed at the end. Exit codes: 0 done, 1 not finished since rows stayed locked, 2 wrong
+usage, 3 it could not run.
 """
 
 
@@ -40,31 +41,31 @@ def add_parser(commands: Any) -> None:
     )
     add = parser.add_argument
     add("name", nargs="?", metavar="NAME")
-    add("--dry-run", action="store_true", help="say what would be done, and change nothing")
+    add("--dry-run", action="store_true", help="print what would be done, and change nothing")
     add(
-        *("--batch-size",),
+        "--batch-size",
+        help="largest number of rows that a transaction scans (default %(default)s)",
         **_number(int, least=1, most=10_000, default=BATCH_SIZE),
-        help="rows that a transaction looks at, at most (default %(default)s)",
     )
     add(
-        *("--batch-time",),
-        **_number(float, least=0.01, most=60, default=0.5),
+        "--batch-time",
         help="seconds that a batch should take: slower ones become smaller (default %(default)s)",
+        **_number(float, least=0.01, most=60, default=0.5),
     )
     add(
-        *("--pause",),
-        **_number(float, least=0, most=3600, default=0.1),
+        "--pause",
         help="seconds of rest after a batch that changed rows (default %(default)s)",
+        **_number(float, least=0, most=3600, default=0.1),
     )
     add(
-        *("--max-rows-per-second",),
+        "--max-rows-per-second",
+        help="largest number of rows that are changed per second",
         **_number(float, least=0.01, most=1e6),
-        help="rows that are changed per second, at most",
     )
     add(
-        *("--max-lag",),
-        **_number(float, least=0.1, most=86400, default=10),
+        "--max-lag",
         help="seconds that a standby may be behind before it is waited for (default %(default)s)",
+        **_number(float, least=0.1, most=86400, default=10),
     )
     add("--format", choices=["text", "json"], default="text")
     parser.set_defaults(run=run, parser=parser)
@@ -88,19 +89,20 @@ def run(arguments: argparse.Namespace) -> int:
     """Do what the arguments name, print the outcome, and return the exit code."""
     try:
         configuration = from_arguments(arguments)
-        config = alembic_config(configuration)
-        script = ScriptDirectory.from_config(config)
-        folder = configuration.backfills
+        config, folder = alembic_config(configuration), configuration.backfills
         if arguments.name is None:
-            print(*(names(folder) or [f"No backfill in {folder} yet."]), sep="\n")
+            print(*(list_backfills(folder) or [f"No backfill in {folder} yet."]), sep="\n")
             return DONE
-        backfill = load(folder, arguments.name)
-        work = _dry_run if arguments.dry_run else _run
-        return _with_connection(config, script, lambda c: work(c, backfill, arguments))
-    except (CommandError, ProjectError) as error:
-        reason: object = error
-    except DBAPIError as error:
-        reason = str(error.orig).splitlines()[0]
+        backfill = load_backfill(folder, arguments.name)
+        command = _dry_run if arguments.dry_run else _backfill
+
+        def work(_migration: MigrationContext, connection: Connection) -> int:
+            return command(connection, backfill, arguments)
+
+        return run_in_environment(config, work)
+    # Some env.py let the errors of the database pass, others end the process.
+    except (CommandError, MigrationError, ProjectError, SQLAlchemyError, OSError) as error:
+        reason: object = message_of(error)
     except SystemExit as end:
         # env.py ends the process with a code, or with what went wrong.
         if isinstance(end.code, int):
@@ -110,34 +112,16 @@ def run(arguments: argparse.Namespace) -> int:
     return FAILED
 
 
-def _with_connection(
-    config: Config, script: ScriptDirectory, work: Callable[[Connection], int]
-) -> int:
-    """Call a function with the connection of migrations/env.py, and return what it does."""
-    codes = []
-
-    def backfill(_revision: object, _context: object) -> list[Any]:
-        connection = context.get_bind()
-        connection.rollback()  # the revision was read
-        codes.append(work(connection))
-        return []
-
-    with EnvironmentContext(config, script, fn=backfill, dont_mutate=True):
-        script.run_env()
-    [code] = codes
-    return code
-
-
 def _dry_run(connection: Connection, backfill: Backfill, arguments: argparse.Namespace) -> int:
     found = dry_run(connection, backfill, arguments.name, arguments.batch_size)
     if arguments.format == "json":
         print(json.dumps({"backfill": arguments.name, **asdict(found)}))
     else:
-        print(_told(found))
+        print(_describe(found))
     return DONE
 
 
-def _told(found: DryRun) -> str:
+def _describe(found: DryRun) -> str:
     exact = "counting them took too long" if found.counted is None else f"exactly {found.counted:,}"
     start = f"after {', '.join(found.after)}, where it stopped" if found.after else "at the start"
     batches = "batches" if found.batches is None else f"about {found.batches:,} batches"
@@ -153,7 +137,7 @@ def _told(found: DryRun) -> str:
     return "\n".join(lines)
 
 
-def _run(connection: Connection, backfill: Backfill, arguments: argparse.Namespace) -> int:
+def _backfill(connection: Connection, backfill: Backfill, arguments: argparse.Namespace) -> int:
     from slipway.backfill.progress import reported  # only here: rich is slow to import
 
     name, began = arguments.name, monotonic()
@@ -165,16 +149,18 @@ def _run(connection: Connection, backfill: Backfill, arguments: argparse.Namespa
         max_lag=arguments.max_lag,
     )
     holders: list[str] | None = None
+    with connection.begin():
+        connection.execute(SET_LOCK_TIMEOUT, {"lock_timeout": LOCK_TIMEOUT})
     try:
         with reported(name) as report:
             changed = run_backfill(
                 connection, backfill, name=name, limits=limits, attempts=ATTEMPTS, report=report
             )
     except DBAPIError as error:
-        if not in_the_way(error):
+        if not is_blocked(error):
             raise
         with connection.begin():
-            changed = stopped_at(connection, name, backfill).changed
+            changed = checkpoint.read(connection, name, backfill).changed
             rows = connection.execute(HOLDERS, {"name": backfill.table})
             holders = [f"pid {r.pid}, for {r.seconds} s, {r.state}: {r.query}" for r in rows]
     _show(arguments, changed, monotonic() - began, holders)
@@ -196,12 +182,15 @@ def _show(
     elif holders is None:
         print(f"{arguments.name}: done, {changed:,} rows changed")
     else:
-        print(f"{arguments.name}: {changed:,} rows changed, others were held at each attempt.")
+        print(f"{arguments.name}: {changed:,} rows changed, others were locked at each attempt.")
         print("Try again when these have ended, or end them with pg_terminate_backend(pid):")
-        print(*(f"  {holder}" for holder in holders or ["nobody is left"]), sep="\n")
+        print(*(f"  {holder}" for holder in holders or ["they have ended"]), sep="\n")
 
 
-# Who has written to the table, or locked rows of it, in a transaction that is open.
+SET_LOCK_TIMEOUT = text("""
+SELECT set_config('lock_timeout', :lock_timeout, false) WHERE current_setting('lock_timeout') = '0'
+""")
+# Sessions that have written to the table, or locked rows of it, in an open transaction.
 HOLDERS = text("""
 SELECT DISTINCT pid, extract(epoch FROM now() - xact_start)::int AS seconds, state,
        left(regexp_replace(query, '\\s+', ' ', 'g'), 200) AS query

@@ -1,4 +1,4 @@
-"""What a backfill is, and the files that declare them."""
+"""Backfills, and the files that declare them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -10,45 +10,48 @@ from alembic.util.pyfiles import load_python_file
 from sqlalchemy import Connection
 
 Rows = Sequence[dict[str, Any]]
-Change = Callable[[Connection, Rows], object]
+ChangeFunction = Callable[[Connection, Rows], object]
 
 
 class BackfillError(CommandError):
-    """The backfill cannot be done as it is written; the message says why and what to do."""
+    """A backfill cannot be run as it is written; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Backfill:
-    """The rows of a table that still need something, and what is done to them.
+    """A change of the rows of a table that still need it.
+
+    Example: `Backfill("users", "email = lower(email)", where="email <> lower(email)")`.
 
     Attributes:
         table: its name, quoted as SQL needs it, with its schema if it has one.
-        change: what follows SET, as SQL; or, for what SQL cannot say, a function that gets the
-            connection and the rows of a batch, all columns by name, and changes them. They are
-            locked, and it neither commits nor rolls back.
-        where: the rows that still need it, as SQL. One that was changed must no longer meet it:
-            so nothing is done twice, whatever happens.
+        change: what follows SET, as SQL; or, where SQL is not enough, a function that is given the
+            connection and the rows of a batch, all columns by name, and changes them. The rows are
+            locked; the function neither commits nor rolls back.
+        where: SQL condition of the rows that still need the change. A changed row must no longer
+            meet it: so no row is changed twice, whatever happens.
     """
 
     table: str
-    change: str | Change
+    change: str | ChangeFunction
     _: KW_ONLY
     where: str
 
 
-def names(folder: Path) -> list[str]:
-    """The backfills that are declared in a folder."""
+def list_backfills(folder: Path) -> list[str]:
+    """Return the names of the backfills that are declared in a folder, sorted."""
     return sorted(file.stem for file in folder.glob("*.py") if file.name != "__init__.py")
 
 
-def load(folder: Path, name: str) -> Backfill:
-    """The backfill that `NAME.py` declares as `backfill`.
+def load_backfill(folder: Path, name: str) -> Backfill:
+    """Load the backfill that `NAME.py` declares as `backfill`.
 
     Raises:
         BackfillError: there is no such file, or it does not declare one.
     """
-    if name not in names(folder):
-        known = ", ".join(names(folder)) or "none yet"
+    names = list_backfills(folder)
+    if name not in names:
+        known = ", ".join(names) or "none yet"
         raise BackfillError(f"There is no backfill {name!r} in {folder}; there are: {known}")
     try:
         declared = getattr(load_python_file(folder, f"{name}.py"), "backfill", None)

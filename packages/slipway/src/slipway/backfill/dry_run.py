@@ -1,7 +1,6 @@
-"""What a backfill would do, without doing any of it."""
+"""What a backfill would do, found out without changing anything."""
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
@@ -12,32 +11,33 @@ from sqlalchemy.exc import DBAPIError
 
 from slipway.backfill import checkpoint
 from slipway.backfill.batches import (
+    BackfillTable,
     Position,
-    Statement,
-    Table,
     end_of_batch,
     find_table,
     locking,
     next_batch,
 )
 from slipway.backfill.definition import Backfill
+from slipway.backfill.statement import BackfillStatement
 from slipway.backfill.walk import SETTINGS
+from slipway.errors import sqlstate
 
-# How long the server may count, in seconds.
-COUNTING = 5
+# Seconds that the server may count.
+COUNT_TIMEOUT = 5
 QUERY_CANCELED = "57014"
 
 
 @dataclass(frozen=True)
 class DryRun:
-    """What there is to do.
+    """What a run would do.
 
     Attributes:
         rows: of the table, by the planner's estimate; None if it was never analyzed.
         estimated: rows that need it, by the planner's estimate.
         counted: rows that need it, exactly; None where counting took too long.
-        batches: that a run would go through; None where `rows` is.
-        after: the key after which it would go on; None for the start of the table.
+        batches: number of batches; None where `rows` is.
+        after: the key after which it would continue; None for the start of the table.
         statements: how the next batch is found, and changed.
         plan: how PostgreSQL would run them.
         scans: whether each batch would read the whole table, in a subquery of `where` for example.
@@ -55,10 +55,10 @@ class DryRun:
 
 
 def dry_run(connection: Connection, backfill: Backfill, name: str, batch_size: int) -> DryRun:
-    """Ask the server what a run would meet, in transactions that may only read.
+    """Ask the server what a run would do, in read-only transactions.
 
     Raises:
-        BackfillError: it cannot be done as it is written.
+        BackfillError: it cannot be run as it is written.
         DBAPIError: the SQL of the backfill is wrong.
     """
     with connection.begin():
@@ -66,27 +66,27 @@ def dry_run(connection: Connection, backfill: Backfill, name: str, batch_size: i
         for setting in SETTINGS:
             connection.exec_driver_sql(f"SET LOCAL {setting} = off")
         table = find_table(connection, backfill.table)
-        state = checkpoint.stopped_at(connection, name, backfill)
-        batch = next_batch(connection, table, state.after, batch_size)
+        start = checkpoint.read(connection, name, backfill)
+        batch = next_batch(connection, table, start.after, batch_size)
         needing = f"SELECT FROM {table.name} WHERE {backfill.where}"
-        steps = end_of_batch(table, state.after, batch_size), locking(backfill, table, batch)
-        statements = [_readable(step) for step in steps]
+        steps = end_of_batch(table, start.after, batch_size), locking(backfill, table, batch)
+        statements = [step.literal() for step in steps]
         estimated = _plans(connection, needing)[0]["Plan Rows"]
         plan = [
             line
             for statement in statements
-            for line in connection.exec_driver_sql(f"EXPLAIN {statement}").scalars()
+            for line in BackfillStatement(f"EXPLAIN {statement}").execute(connection).scalars()
         ]
         # Of no rows, any plan reads all.
         scans = batch.rows > 0 and any(_scans(connection, table, one) for one in statements)
-    batches = None if table.rows is None else ceil(max(table.rows - state.seen, 1) / batch_size)
+    batches = None if table.rows is None else ceil(max(table.rows - start.seen, 1) / batch_size)
     return DryRun(
         table=table.name,
         rows=table.rows,
         estimated=estimated,
         counted=_count(connection, needing),
         batches=batches,
-        after=state.after,
+        after=start.after,
         statements=statements,
         plan=plan,
         scans=scans,
@@ -97,16 +97,16 @@ def _count(connection: Connection, query: str) -> int | None:
     try:
         with connection.begin():
             connection.exec_driver_sql("SET TRANSACTION READ ONLY")
-            connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{COUNTING}s'")
-            rows = connection.exec_driver_sql(f"SELECT count(*) FROM ({query}) AS needing")  # noqa: S608
-            return int(rows.scalar_one())
+            connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{COUNT_TIMEOUT}s'")
+            count = BackfillStatement(f"SELECT count(*) FROM ({query}) AS needing")  # noqa: S608
+            return int(str(count.execute(connection).scalar_one()))
     except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) != QUERY_CANCELED:
+        if sqlstate(error) != QUERY_CANCELED:
             raise
         return None
 
 
-def _scans(connection: Connection, table: Table, statement: str) -> bool:
+def _scans(connection: Connection, table: BackfillTable, statement: str) -> bool:
     relations = set(connection.scalars(RELATIONS, {"name": table.name}))
     return any(
         node["Node Type"] == "Seq Scan" and node["Relation Name"] in relations
@@ -116,7 +116,8 @@ def _scans(connection: Connection, table: Table, statement: str) -> bool:
 
 def _plans(connection: Connection, statement: str) -> list[dict[str, Any]]:
     """The nodes of a plan, from the root downwards."""
-    [explained] = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}").scalars()
+    explain = BackfillStatement(f"EXPLAIN (FORMAT JSON) {statement}")
+    explained: Any = explain.execute(connection).scalar_one()
     [root] = json.loads(explained) if isinstance(explained, str) else explained
     return list(_descend(root["Plan"]))
 
@@ -125,16 +126,6 @@ def _descend(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield node
     for child in node.get("Plans", []):
         yield from _descend(child)
-
-
-def _readable(statement: Statement) -> str:
-    """The statement with its parameters in their places, as psql takes it."""
-
-    def literal(number: re.Match[str]) -> str:
-        value = str(statement.parameters[int(number[1]) - 1])
-        return "'" + value.replace("'", "''") + "'"
-
-    return re.sub(r"\$(\d+)::text", literal, statement.sql)
 
 
 # The table and its partitions.

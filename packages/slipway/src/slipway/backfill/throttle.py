@@ -1,4 +1,4 @@
-"""Keeps a backfill out of the way: small batches, pauses, and no standby that falls behind."""
+"""Limits the load of a backfill: small batches, pauses, and waits for standbys."""
 
 import logging
 from collections import deque
@@ -12,18 +12,18 @@ from slipway.backoff import sleep
 
 log = logging.getLogger(f"alembic.{__name__}")
 
-# Few enough that a writer who meets one waits for milliseconds.
+# Few enough rows that a writer of one of them waits for milliseconds.
 BATCH_SIZE = 1000
-TELL_EVERY = 10
+LOG_EVERY = 10  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How much a backfill may ask of the server; durations in seconds, None for no limit.
+    """How much load a backfill may put on the server; durations in seconds, None for no limit.
 
     Attributes:
-        batch_size: rows that a transaction looks at, at most.
-        batch_time: what a batch should take at most: under load, batches become smaller.
+        batch_size: largest number of rows that a transaction scans.
+        batch_time: how long a batch should take at most: under load, batches become smaller.
         pause: rest after each batch that changed something.
         max_rows_per_second: rows that are changed.
         max_lag: how far behind a standby may be.
@@ -37,20 +37,25 @@ class Limits:
 
 
 class Throttle:
-    """Decides how large the next batch is, and when it may come."""
+    """Decides how large the next batch is, and when it may begin."""
 
     def __init__(self, connection: Connection, limits: Limits) -> None:
         self._connection = connection
         self._limits = limits
-        # No second has more than it may have, not only the average.
+        # The limit holds for each second, not only on average.
         self._largest = max(1, int(min(limits.batch_size, limits.max_rows_per_second or 1e9)))
         self.size = self._largest
-        # When the server had written how much.
+        # Moments, and how much the server had written by then.
         self._written: deque[tuple[float, int]] = deque()
         self._warned = False
 
     def rest(self, changed: int, seconds: float) -> None:
-        """Rest after a batch that took so long; in no transaction."""
+        """Rest after a batch, outside any transaction.
+
+        Args:
+            changed: rows that it changed.
+            seconds: how long it took.
+        """
         limits = self._limits
         if limits.batch_time:
             fitting = int(self.size * limits.batch_time / seconds)
@@ -69,11 +74,11 @@ class Throttle:
             log.warning("The lag of standbys is hidden from this user: GRANT pg_monitor to it")
             self._warned = True
         self._written.append((monotonic(), standbys.written))
-        told = 0.0
+        logged_at = 0.0
         while (lag := self._lag(standbys.replayed)) > max_lag:
-            if monotonic() - told > TELL_EVERY:
+            if monotonic() - logged_at > LOG_EVERY:
                 log.info("Waiting for standby %s, %.0f s behind", standbys.slowest, lag)
-                told = monotonic()
+                logged_at = monotonic()
             sleep(self._connection, min(max_lag, 0.5))
             standbys = self._standbys()
 

@@ -1,4 +1,4 @@
-"""Runs a backfill: along the primary key, past rows that somebody holds, then again for those."""
+"""Runs a backfill: along the primary key past rows that are locked, then again for those."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from slipway.backfill import checkpoint
-from slipway.backfill.batches import Batch, Position, Table, change, find_table, next_batch
-from slipway.backfill.checkpoint import State
+from slipway.backfill.batches import BackfillTable, Batch, Position, change, find_table, next_batch
+from slipway.backfill.checkpoint import Checkpoint
 from slipway.backfill.definition import Backfill, BackfillError
 from slipway.backfill.throttle import Limits, Throttle
 from slipway.backoff import backoff, sleep
@@ -34,10 +34,10 @@ SETTINGS = ("enable_seqscan", "row_security")
 
 
 @dataclass(frozen=True)
-class Report:
-    """How far a run is: rows looked at, of about how many, and changed; now or also before.
+class BackfillProgress:
+    """Progress of a run: rows scanned, estimated total, rows changed (earlier runs included).
 
-    `again` is set while it looks a second time, for rows that were held or have come since.
+    `again` is set during the second pass, for rows that were locked or are new.
     """
 
     seen: int
@@ -53,48 +53,47 @@ def run(
     name: str | None = None,
     limits: Limits | None = None,
     attempts: int = 1,
-    report: Callable[[Report], object] = lambda _: None,
+    report: Callable[[BackfillProgress], object] = lambda _: None,
 ) -> int:
     """Change all rows that need it, in batches, and return how many.
 
-    In a transaction of the caller's each batch is a savepoint, and nothing is left after a
-    rollback: for tests. Rows that somebody holds are passed over at first, so that nobody queues
-    behind the batch that would wait for them; then waited for, each by itself and under the lock
-    timeout of the connection.
+    In a transaction of the caller each batch is a savepoint, and nothing is left after a rollback:
+    for tests. Locked rows are skipped at first, so that no other session queues behind a batch that
+    waits for them; then they are waited for, one by one and under the connection's lock timeout.
 
     Args:
-        connection: of an async engine, within `run_sync`.
-        name: note under it where the run is, so that the next one goes on there, and let one
-            process at a time do it; the connection is in no transaction then.
-        attempts: how often to come back to rows that are held, with growing pauses.
+        connection: of a sync engine, or of an async one within `run_sync`.
+        name: save progress under this name, so that the next run continues there, and let one
+            process at a time run it; the connection must then be in no transaction.
+        attempts: how often to try locked rows, with growing pauses.
         report: called after each batch.
 
     Raises:
-        BackfillError: it cannot be done as it is written.
-        MigrationError: another process does it.
-        DBAPIError: rows were held at every attempt, or the change fails.
+        BackfillError: it cannot be run as it is written.
+        MigrationError: another process runs it.
+        DBAPIError: rows were locked at every attempt, or the change fails.
     """
     transaction = _transactions(connection)
     with _lock(connection, name), _along_the_key(connection, transaction):
         with transaction():
             table = find_table(connection, backfill.table)
-            state = checkpoint.start(connection, name, backfill) if name else State()
-        if state.seen:
-            log.info("Goes on after %s rows, where it stopped", f"{state.seen:,}")
+            start = checkpoint.start(connection, name, backfill) if name else Checkpoint()
+        if start.seen:
+            log.info("Continues after %s rows, where it stopped", f"{start.seen:,}")
         throttle = Throttle(connection, limits or Limits())
-        work = _Work(
-            connection, backfill, name, attempts, report, transaction, table, throttle, state
+        walk = _Walk(
+            connection, backfill, name, attempts, report, transaction, table, throttle, start
         )
-        work.walk()
-        work.return_to_held()
+        walk.first_pass()
+        walk.second_pass()
         if name:
             with transaction():
                 checkpoint.finish(connection, name)
-    return work.state.changed
+    return walk.checkpoint.changed
 
 
 def lock_key(name: str) -> int:
-    """The advisory lock of a backfill: 63 bits, as no other lock of an application has them."""
+    """The key of a backfill's advisory lock: 63 bits of a hash, so that no other lock has it."""
     return int.from_bytes(sha256(f"slipway backfill {name}".encode()).digest()[:8]) >> 1
 
 
@@ -129,92 +128,92 @@ def _transactions(connection: Connection) -> Callable[[], AbstractContextManager
 
 
 @dataclass
-class _Work:
+class _Walk:
     connection: Connection
     backfill: Backfill
     name: str | None
     attempts: int
-    report: Callable[[Report], object]
+    report: Callable[[BackfillProgress], object]
     transaction: Callable[[], AbstractContextManager[Any]]
-    table: Table
+    table: BackfillTable
     throttle: Throttle
-    state: State
+    checkpoint: Checkpoint
 
-    def walk(self) -> None:
-        """Go along the key from where it stopped, past rows that somebody holds."""
-        until = self.state.after
+    def first_pass(self) -> None:
+        """Go along the key from where it stopped, past rows that are locked."""
+        until = self.checkpoint.after
         while batch := self._retrying(partial(self._batch, until)):
-            self._tell(self.state.seen)
+            self._report(self.checkpoint.seen)
             if (until := batch.until) is None:
                 return
 
-    def return_to_held(self) -> None:
-        """Go along the key again for rows that were held, or came in the meantime."""
-        self._retrying(self._again)
+    def second_pass(self) -> None:
+        """Go along the key again for rows that were locked, or were inserted in the meantime."""
+        self._retrying(self._wait_for_rows)
 
-    def _again(self) -> None:
-        until, seen, held = None, 0, None
+    def _wait_for_rows(self) -> None:
+        until, seen, locked = None, 0, None
         while batch := self._retrying(partial(self._batch, until, again=True)):
             try:
-                # Not for ever, where rows that need it come as fast as they are changed.
+                # Bounded, where rows that need it are inserted as fast as they are changed.
                 for _ in range(max(batch.rows, 1)):
                     if not self._row(batch):
                         break
             except DBAPIError as error:
-                if not in_the_way(error):
+                if not is_blocked(error):
                     raise
-                held = error
-            self._tell(seen := seen + batch.rows, again=True)
+                locked = error
+            self._report(seen := seen + batch.rows, again=True)
             if (until := batch.until) is None:
                 break
-        if held:
-            raise held
+        if locked:
+            raise locked
 
     def _batch(self, after: Position | None, *, again: bool = False) -> Batch:
         began = monotonic()
         with self.transaction():
             batch = next_batch(self.connection, self.table, after, self.throttle.size)
             changed = change(self.connection, self.backfill, self.table, batch).changed
-            state = replace(self.state, changed=self.state.changed + changed)
+            done = replace(self.checkpoint, changed=self.checkpoint.changed + changed)
             if not again:
-                state = replace(state, after=batch.until or after, seen=state.seen + batch.rows)
-            self._save(state)
-        self.state = state
+                done = replace(done, after=batch.until or after, seen=done.seen + batch.rows)
+            self._save(done)
+        self.checkpoint = done
         self.throttle.rest(changed, monotonic() - began)
         return batch
 
     def _row(self, batch: Batch) -> bool:
         """Wait for a row of the batch and change it, if there is one that needs it."""
         with self.transaction():
-            done = change(self.connection, self.backfill, self.table, batch, wait=True)
-            if done.locked and not done.changed:
+            result = change(self.connection, self.backfill, self.table, batch, wait=True)
+            if result.locked and not result.changed:
                 raise BackfillError(
                     f"A row of {self.table.name} stays as it is: does a trigger keep it?"
                 )
-            state = replace(self.state, changed=self.state.changed + done.changed)
-            self._save(state)
-        self.state = state
-        return done.changed > 0
+            done = replace(self.checkpoint, changed=self.checkpoint.changed + result.changed)
+            self._save(done)
+        self.checkpoint = done
+        return result.changed > 0
 
-    def _save(self, state: State) -> None:
-        if self.name and state != self.state:
-            checkpoint.save(self.connection, self.name, self.state, state)
+    def _save(self, done: Checkpoint) -> None:
+        if self.name and done != self.checkpoint:
+            checkpoint.save(self.connection, self.name, self.checkpoint, done)
 
-    def _tell(self, seen: int, *, again: bool = False) -> None:
-        self.report(Report(seen, self.table.rows, self.state.changed, again))
+    def _report(self, seen: int, *, again: bool = False) -> None:
+        self.report(BackfillProgress(seen, self.table.rows, self.checkpoint.changed, again))
 
     def _retrying(self, action: Callable[[], T]) -> T:
         for attempt, pause in backoff(self.attempts):
             try:
                 return action()
             except DBAPIError as error:
-                if pause is None or not in_the_way(error):
+                if pause is None or not is_blocked(error):
                     raise
                 log.info("Attempt %s of %s: %s", attempt, self.attempts, message_of(error))
             sleep(self.connection, pause)
         raise AssertionError
 
 
-def in_the_way(error: DBAPIError) -> bool:
-    """Whether somebody held what the statement needed, and nothing is wrong with it."""
+def is_blocked(error: DBAPIError) -> bool:
+    """Whether a lock of another session stopped the statement, and nothing is wrong with it."""
     return sqlstate(error) in RETRYABLE

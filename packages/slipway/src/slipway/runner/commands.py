@@ -32,7 +32,6 @@ ALEMBIC = {
 }
 SLIPWAY = {
     "slipway_command": Command.READ,  # it has locks and transactions of its own
-    "backfill": Command.READ,
     "look": Command.READ,
 }
 

@@ -8,6 +8,8 @@ import re
 import shutil
 import subprocess
 import tempfile
+import tomllib
+import zipfile
 from pathlib import Path
 
 LIBRARY = Path(__file__).parent / "slipway"
@@ -48,6 +50,23 @@ def build(folder: Path) -> Path:
         )
     [wheel] = folder.glob(f"*{LOCAL}-*.whl")
     return wheel
+
+
+def version() -> str:
+    """The version that the wheel has: the library's, with the local part."""
+    text = (LIBRARY / "pyproject.toml").read_text(encoding="utf-8")
+    return f"{tomllib.loads(text)['project']['version']}{LOCAL}"
+
+
+def contents(wheel: Path) -> dict[str, bytes]:
+    """The files of a wheel, without what depends on uv: the name of its version, and hashes."""
+    with zipfile.ZipFile(wheel) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    return {
+        name: re.sub(rb"(?m)^Generator: .*\n", b"", data)
+        for name, data in files.items()
+        if not name.endswith(".dist-info/RECORD")
+    }
 
 
 def main() -> None:

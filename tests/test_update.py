@@ -18,7 +18,9 @@ import copier
 import pytest
 
 from packages.slipway.tests.processes import git, run
+from packages.vendored_wheel import build, version
 from tests.conftest import ROOT
+from tests.project import Project
 from tests.test_render import CI, EXAMPLE, MIGRATION, commands
 
 # ---- The three classes of file; what is in neither table is managed.
@@ -29,18 +31,21 @@ SEEDED = ["README.md", "src/migrations/versions/*.py", *EXAMPLE]
 # ---- Releases
 
 OLDER, NEWEST = "v9998.0.0", "v9999.0.0"
+OLD_LIBRARY = "0.0.1+template"
 MARK = "# Of the older release.\n"
 ADDED = "docs/migrations.md"
 REMOVED = "src/app/core/retired.py"
 
 
 def releases() -> dict[str, str]:
-    """The tags that the releases in history have: of the commits that changed the version."""
+    """The last commit of each earlier version, by the tag it would have."""
     tags: dict[str, str] = {}
-    log = git("log", "--reverse", "--format=%H", "--", "pyproject.toml", cwd=ROOT)
-    for commit in log.split():
-        project = tomllib.loads(git("show", f"{commit}:pyproject.toml", cwd=ROOT))["project"]
-        tags.setdefault(f"v{project['version']}", commit)
+    bumps = git(
+        "log", "--reverse", "--format=%H", "-G^version = ", "--", "pyproject.toml", cwd=ROOT
+    )
+    for bump in bumps.split()[1:]:
+        text = git("show", f"{bump}^:pyproject.toml", cwd=ROOT)
+        tags[f"v{tomllib.loads(text)['project']['version']}"] = f"{bump}^"
     return tags
 
 
@@ -49,6 +54,8 @@ RELEASES = [pytest.param(tag, marks=pytest.mark.slow) for tag in releases()]
 
 def make_older(template: Path) -> None:
     """Undo what a next release would do: change each file, add one, remove one, bump versions."""
+    [wheel] = (template / "vendor").iterdir()
+    wheel.rename(wheel.with_name(wheel.name.replace(version(), OLD_LIBRARY)))
     for file in template.rglob("*"):
         if file.is_file() and file.suffix != ".whl":
             file.write_text(MARK + file.read_text("utf-8"), "utf-8")
@@ -57,6 +64,7 @@ def make_older(template: Path) -> None:
     # The lines nearest to the user's.
     pyproject, config = template / "pyproject.toml.jinja", template / "src/app/core/config.py"
     text = pyproject.read_text("utf-8")
+    text = text.replace(version(), OLD_LIBRARY)
     pyproject.write_text(re.sub(r'~=[\d.]+(",\n    # Above:)', r"~=0.1\1", text), "utf-8")
     text = config.read_text("utf-8")
     config.write_text(text.replace("\n    # Above:", "    OLD: int = 0\n\n    # Above:"), "utf-8")
@@ -72,11 +80,14 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     git(f"--git-dir={clone / '.git'}", f"--work-tree={ROOT}", "add", "--all", cwd=ROOT)
     working_tree = git("write-tree", cwd=clone).strip()
-    git("read-tree", "--reset", "-u", working_tree, cwd=clone)
-    make_older(clone / "template")
-    release(clone, OLDER)
-    git("read-tree", "--reset", "-u", working_tree, cwd=clone)
-    release(clone, NEWEST)
+    for tag in (OLDER, NEWEST):
+        git("read-tree", "--reset", "-u", working_tree, cwd=clone)
+        for stale in (clone / "template/vendor").iterdir():
+            stale.unlink()
+        build(clone / "template/vendor")
+        if tag == OLDER:
+            make_older(clone / "template")
+        release(clone, tag)
     return clone
 
 
@@ -219,7 +230,6 @@ BUMP = ("pyproject.toml", 'version = "0.1.0"', 'version = "0.2.0"')
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:invalid escape sequence")  # in the questions of 0.1.0
 @pytest.mark.parametrize("release", [OLDER, *RELEASES])
 def test_an_untouched_project_becomes_like_a_fresh_one(make: Make, release: str) -> None:
     project, fresh = make(release), contents(make(NEWEST))
@@ -251,7 +261,6 @@ def test_typical_edits_and_an_update_give_the_same_as_an_update_and_typical_edit
     assert different(theirs(after), theirs(before)) == []
 
 
-@pytest.mark.filterwarnings("ignore:invalid escape sequence")  # in the questions of 0.1.0
 @pytest.mark.parametrize("release", RELEASES)
 def test_typical_edits_survive_an_update_from_every_release(make: Make, release: str) -> None:
     project = make(release)
@@ -422,3 +431,101 @@ def test_after_an_update_the_commands_shown_lead_to_the_conflicts(make: Make) ->
     assert outputs
     assert [output for output in outputs if "justfile" not in output] == []
     assert ["uv", "run", "just", "check"] in shown
+    assert "migrator" not in printed  # what concerns 0.1.0 alone
+
+
+# ---- From 0.1.0, whose projects had the library as code of their own
+
+OLD_REVISION = "src/migrations/versions/20260202_0000_000000000002_try_an_index.py"
+OLD_FILES = {
+    OLD_REVISION: """
+\"\"\"try an index
+
+Revision ID: 000000000002
+Revises: 000000000001
+\"\"\"
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from alembic import op
+
+from migrator.operations import create_index_concurrently, drop_index_concurrently
+
+revision: str = "000000000002"
+down_revision: str | Sequence[str] | None = "000000000001"
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+
+def upgrade() -> None:
+    create_index_concurrently("ix_users_name", "users", ["name"])
+    drop_index_concurrently("ix_users_name", "users")
+
+
+def downgrade() -> None:
+    pass
+""",
+    "src/migrations/backfills/lower_emails.py": """
+import migrator.backfill
+
+backfill = migrator.backfill.Backfill(
+    "users", "email = lower(email)", where="email <> lower(email)"
+)
+""",
+    "tests/backfills/__init__.py": "",
+    "tests/backfills/test_lower_emails.py": """
+from migrator.backfill import run
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from migrations.backfills.lower_emails import backfill
+
+
+async def test_there_is_nothing_to_do(connection: AsyncConnection) -> None:
+    assert await connection.run_sync(run, backfill) == 0
+""",
+}
+# Lines that break nothing in a project that is linted, typed and tested.
+OLD_EDITS = [
+    *(edit for edit in EDITS if edit[0] in {".env.example", ".gitignore", "AGENTS.md"}),
+    *(edit for edit in EDITS if edit[0] in {"README.md", "src/app/core/config.py"}),
+    ("pyproject.toml", "", 'baseline = "000000000001"\n'),
+]
+
+
+@pytest.mark.slow
+def test_a_project_with_the_library_as_code_of_its_own_moves_to_the_library(make: Make) -> None:
+    project = Project(make("v0.1.0"))
+    moved = sorted(managed(contents(project.path)).keys() - contents(make(NEWEST)).keys())
+    for name, text in OLD_FILES.items():
+        project.write(name, text)
+    for name, old, new in OLD_EDITS:
+        text = (project.path / name).read_text("utf-8")
+        project.write(name, text.replace(old, new, 1) if old else text + new)
+    for name in moved:
+        text = (project.path / name).read_text("utf-8")
+        project.write(name, f"{text}# Ours.\n")
+    commit(project.path)
+    before = git("rev-parse", "HEAD", cwd=project.path).strip()
+
+    update = (sys.executable, "-m", "copier", "update", "--defaults")
+    printed = run(*update, cwd=project.path, variables={"NO_COLOR": "1"}).stderr
+
+    assert conflicts(project.path) == []
+    assert [name for name in moved if (project.path / name).exists()] == []
+    assert "[tool.slipway]" in (project.path / "pyproject.toml").read_text("utf-8")
+
+    # The commands of the message show each edit that is lost, and rewrite the old imports.
+    shown = [line.strip() for line in printed.splitlines() if line.startswith("  git ")]
+    outputs = [run("sh", "-c", line, cwd=project.path).stdout for line in shown]
+    assert [name for name in moved if not any(f"+++ b/{name}\n" in out for out in outputs)] == []
+    texts = contents(project.path)
+    assert [name for name in OLD_FILES if "migrator" in texts[name]] == []
+
+    project.just("format")  # the import that was rewritten stands in another group now
+    commit(project.path)
+    project.just("lint")
+    project.uv_run("slipway", "guard", "--base", before)
+    project.just("migrate-up")
+    project.just("backfill", "lower_emails")
+    project.just("test", "tests/backfills", "tests/test_migrations.py", "tests/core/health")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from slipway.guard.record import record
-from slipway.guard.sql.statements import parse
+from slipway.guard.sql.parser import parse
 from tests.conftest import ROOT
 from tests.project import Project
 

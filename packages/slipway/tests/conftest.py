@@ -11,7 +11,7 @@ import pytest
 from packages.slipway.tests.history import History
 from slipway import devdb
 from slipway.guard import record
-from slipway.guard.record import Recorder, Recording
+from slipway.guard.record import Recording, RecordingProcess
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +35,7 @@ RECORDER = record.recorder
 class Kept:
     """A recording process that ends with the tests, or when it fails."""
 
-    running: ClassVar[dict[str, tuple[Recorder, ExitStack]]] = {}
+    running: ClassVar[dict[str, tuple[RecordingProcess, ExitStack]]] = {}
 
     def __init__(self, search_path: Sequence[str]) -> None:
         helpers = [folder for folder in search_path if Path(folder, "case_helpers.py").exists()]

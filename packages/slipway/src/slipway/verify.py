@@ -23,9 +23,9 @@ from slipway import output
 from slipway.connection import run_in_environment
 from slipway.errors import MigrationError, message_of
 from slipway.guard.judge import replay
-from slipway.guard.record import Recorded
+from slipway.guard.record import RecordedStatement
 from slipway.guard.schema import Schema
-from slipway.guard.sql.statements import Name
+from slipway.guard.sql.model import Name
 from slipway.project.configuration import (
     Configuration,
     ProjectError,
@@ -216,7 +216,7 @@ class _Places:
     """Where revisions name something."""
 
     history: History
-    statements: Sequence[tuple[Source, Recorded]]
+    statements: Sequence[tuple[Source, RecordedStatement]]
 
     @property
     def newest(self) -> tuple[Source, int]:

@@ -5,8 +5,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.guard.judge import _Run
-from slipway.guard.record import Recorded, Recording
+from slipway.guard.judge import _RevisionRun
+from slipway.guard.record import RecordedStatement, Recording
 from slipway.guard.schema import Schema
 from slipway.project.configuration import Configuration
 from slipway.project.source import parse
@@ -24,7 +24,7 @@ HEADS += ["ALTER TABLE t ALTER a", "ALTER TYPE t", "CREATE INDEX i ON t", "WITH 
 TAIL = st.lists(st.sampled_from(WORDS.split()), min_size=1, max_size=12).map(" ".join)
 SQL = st.tuples(st.sampled_from(HEADS), TAIL).map(" ".join)
 RECORDED = st.builds(
-    Recorded,
+    RecordedStatement,
     sql=SQL,
     lines=st.just((1,)),
     transaction=st.just(1),
@@ -34,10 +34,10 @@ RECORDED = st.builds(
 
 
 @given(st.lists(RECORDED, max_size=6))
-def test_any_statements_can_be_judged(statements: list[Recorded]) -> None:
+def test_any_statements_can_be_judged(statements: list[RecordedStatement]) -> None:
     source = parse(Path("x.py"), b"revision = 'x'\ndef upgrade(): pass\ndef downgrade(): pass\n")
     configuration = Configuration(root=Path(), folders=())
-    run = _Run(source, Recording(statements=tuple(statements)), Schema(), configuration)
+    run = _RevisionRun(source, Recording(statements=tuple(statements)), Schema(), configuration)
 
     run.go(judging=True)
 

@@ -18,7 +18,7 @@ from packages.slipway.tests.guard.project import (
     judge_all,
 )
 from packages.slipway.tests.guard.test_cases import CASES, CATALOGUE
-from slipway.guard.record import Recorded, record
+from slipway.guard.record import RecordedStatement, record
 from slipway.guard.sql.lexer import tokens
 
 # What the Python shows, and not the SQL.
@@ -79,7 +79,9 @@ def qualified_and_quoted(sql: str) -> str:
 SQL = (in_small_letters, with_comments, qualified_and_quoted)
 
 
-def raw(case: Case, statements: tuple[Recorded, ...], change: Callable[[str], str]) -> Case:
+def raw(
+    case: Case, statements: tuple[RecordedStatement, ...], change: Callable[[str], str]
+) -> Case:
     """The case as nothing but `op.execute`, in the same transactions."""
     lines = []
     for statement in statements:

@@ -8,19 +8,20 @@ from pathlib import Path
 
 import slipway.guard.rules  # noqa: F401  registers them
 from slipway.guard.lock_modes import strong_locks
-from slipway.guard.record import Recorded, Recording, record
+from slipway.guard.record import RecordedStatement, Recording, record
 from slipway.guard.rule import (
     REVISION_CHECKS,
     RULES,
     STATEMENT_CHECKS,
-    Judged,
     Problem,
+    RevisionContext,
     Rule,
-    Step,
+    RuleContext,
     problem,
 )
 from slipway.guard.schema import Moment, Schema
-from slipway.guard.sql.statements import Name, Statement, parse
+from slipway.guard.sql.model import Name, Statement
+from slipway.guard.sql.parser import parse
 from slipway.project.configuration import Configuration
 from slipway.project.history import Difference, History
 from slipway.project.source import Source, Suppression
@@ -53,7 +54,7 @@ class Judgement:
     looked_at: tuple[Source, ...]
 
 
-SecondOpinion = Callable[[Sequence[tuple[Source, Recorded]]], list[Finding]]
+SecondOpinion = Callable[[Sequence[tuple[Source, RecordedStatement]]], list[Finding]]
 
 
 def judge(
@@ -74,12 +75,12 @@ def judge(
     """
     judged = {source.file for source in looked_at}
     found = list(_chain(history, judged, difference, whole_chain))
-    statements: list[tuple[Source, Recorded]] = []
+    statements: list[tuple[Source, RecordedStatement]] = []
     failed: set[Path] = set()
     chain = history.up_to(looked_at)
     recordings = _recordings(chain, configuration)
     for (source, before), recording in zip(_schemas(chain), recordings, strict=True):
-        run = _Run(source, recording, before, configuration)
+        run = _RevisionRun(source, recording, before, configuration)
         run.go(judging=source.file in judged)
         if recording.error:
             failed.add(source.file)
@@ -109,14 +110,14 @@ def judge(
 
 def replay(
     history: History, configuration: Configuration
-) -> tuple[Schema, list[tuple[Source, Recorded]]]:
+) -> tuple[Schema, list[tuple[Source, RecordedStatement]]]:
     """The schema that all revisions lead to, as their SQL has it, and what they send for it."""
     chain = history.up_to(history.heads)
     heads = {source.revision for source in history.heads}
     schema, statements = Schema(), []
     recordings = _recordings(chain, configuration)
     for (source, grown), recording in zip(_schemas(chain), recordings, strict=True):
-        _Run(source, recording, grown, configuration).go(judging=False)
+        _RevisionRun(source, recording, grown, configuration).go(judging=False)
         statements += [(source, recorded) for recorded in recording.statements]
         if source.revision in heads:
             schema.add(grown)
@@ -156,7 +157,7 @@ def _schemas(chain: Sequence[Source]) -> Iterator[tuple[Source, Schema]]:
 
 
 @dataclass
-class _Run:
+class _RevisionRun:
     """One revision, statement after statement."""
 
     source: Source
@@ -166,7 +167,7 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.findings: list[Finding] = []
-        self.steps: list[Step] = []
+        self.contexts: list[RuleContext] = []
 
     def go(self, *, judging: bool) -> None:
         earlier: list[Statement] = []
@@ -196,7 +197,7 @@ class _Run:
 
     def _judge(
         self,
-        recorded: Recorded,
+        recorded: RecordedStatement,
         statement: Statement,
         now: Moment,
         held: dict[Name, str],
@@ -204,7 +205,7 @@ class _Run:
         earlier: list[Statement],
         later: deque[Statement],
     ) -> None:
-        step = Step(
+        context = RuleContext(
             statement=statement,
             sql=recorded.sql,
             lines=recorded.lines,
@@ -218,14 +219,14 @@ class _Run:
             held=dict(held),
             postgresql=self.configuration.postgresql,
         )
-        self.steps.append(step)
+        self.contexts.append(context)
         for rule, check in STATEMENT_CHECKS:
-            for found in check(step):
-                self._add(rule, found, step.lines, step.sql)
+            for found in check(context):
+                self._add(rule, found, context.lines, context.sql)
 
     def _whole(self) -> None:
-        judged = Judged(
-            source=self.source, steps=self.steps, applications=self.configuration.applications
+        judged = RevisionContext(
+            source=self.source, contexts=self.contexts, applications=self.configuration.applications
         )
         for rule, check in REVISION_CHECKS:
             for found in check(judged):

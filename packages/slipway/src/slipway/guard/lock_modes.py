@@ -2,7 +2,7 @@
 TABLE)."""
 
 from slipway.guard.schema import Schema
-from slipway.guard.sql.statements import Name, Statement
+from slipway.guard.sql.model import Name, Statement
 from slipway.locks import ACCESS_EXCLUSIVE, SHARE_ROW_EXCLUSIVE
 
 # SHARE UPDATE EXCLUSIVE or less: reads and writes go on.

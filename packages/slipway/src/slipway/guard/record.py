@@ -17,7 +17,7 @@ SECONDS_FOR_EACH = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recorded:
+class RecordedStatement:
     """One text that a migration sent, from the `lines` of its file, the innermost first."""
 
     sql: str
@@ -43,7 +43,7 @@ class Recording:
     It is `broken` if it would not reach it on a database either.
     """
 
-    statements: tuple[Recorded, ...] = ()
+    statements: tuple[RecordedStatement, ...] = ()
     effects: tuple[Effect, ...] = ()
     error: str = ""
     error_line: int = 0
@@ -63,7 +63,7 @@ def record(
         OSError: no process could be started.
     """
     with ExitStack() as stack:
-        child: Recorder | None = None
+        child: RecordingProcess | None = None
         for index, file in enumerate(files):
             if child is None:
                 child = stack.enter_context(recorder(search_path))
@@ -81,14 +81,14 @@ def record(
 
 
 @contextmanager
-def recorder(search_path: Sequence[str]) -> Iterator["Recorder"]:
+def recorder(search_path: Sequence[str]) -> Iterator["RecordingProcess"]:
     """Start a process that records, with this `sys.path`; it ends with the block."""
     command = [sys.executable, "-m", "slipway.guard.recorder"]
     with json_lines(command, env=environment(search_path=search_path)) as child:
-        yield Recorder(child)
+        yield RecordingProcess(child)
 
 
-class Recorder:
+class RecordingProcess:
     """A process that takes the name of a file and answers with what its `upgrade()` did."""
 
     def __init__(self, child: Child) -> None:
@@ -118,7 +118,7 @@ def _recording(answer: dict[str, Any]) -> Recording:
         return ({**item, "lines": tuple(item["lines"])} for item in items)
 
     return Recording(
-        statements=tuple(Recorded(**item) for item in each(answer.pop("statements"))),
+        statements=tuple(RecordedStatement(**item) for item in each(answer.pop("statements"))),
         effects=tuple(Effect(**item) for item in each(answer.pop("effects"))),
         **answer,
     )

@@ -24,7 +24,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Dialect, MetaData
 from sqlalchemy.dialects import postgresql
 
-from slipway.guard.record import Effect, Recorded, Recording
+from slipway.guard.record import Effect, RecordedStatement, Recording
 
 MOST_CHARACTERS, MOST_STATEMENTS = 2_000_000, 20_000
 
@@ -34,7 +34,7 @@ class Notes:
     """What one revision has done so far."""
 
     file: str = ""
-    statements: list[Recorded] = field(default_factory=list)
+    statements: list[RecordedStatement] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
     transaction: int = 1
     autocommit: bool = False
@@ -67,7 +67,7 @@ class Recorder:
         if notes.size > MOST_CHARACTERS or len(notes.statements) >= MOST_STATEMENTS:
             raise OverflowError(f"{len(notes.statements):,} statements, too many to look at")
         notes.statements.append(
-            Recorded(
+            RecordedStatement(
                 sql=sql,
                 lines=self._lines(frames),
                 transaction=notes.transaction,

@@ -6,7 +6,7 @@ from typing import Any
 
 from slipway import report
 from slipway.guard.schema import Moment, Schema
-from slipway.guard.sql.statements import Name, Statement
+from slipway.guard.sql.model import Name, Statement
 from slipway.project.source import Source
 
 
@@ -38,7 +38,7 @@ class Problem:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class RuleContext:
     """A statement where it runs: in a schema as of `before`, which goes on to grow once the checks
     of the statement are done, and in a transaction that already holds the locks `held`."""
 
@@ -64,16 +64,16 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class RevisionContext:
     """A revision with all its statements."""
 
     source: Source
-    steps: Sequence[Step]
+    statements: Sequence[RuleContext]
     applications: frozenset[str]
 
 
-StatementCheck = Callable[[Step], Iterator[Problem]]
-RevisionCheck = Callable[[Judged], Iterator[Problem]]
+StatementCheck = Callable[[RuleContext], Iterator[Problem]]
+RevisionCheck = Callable[[RevisionContext], Iterator[Problem]]
 RULES: dict[str, Rule] = {}
 STATEMENT_CHECKS: list[tuple[Rule, StatementCheck]] = []
 REVISION_CHECKS: list[tuple[Rule, RevisionCheck]] = []

@@ -3,17 +3,9 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from slipway.guard.sql.statements import (
-    Action,
-    Column,
-    Constraint,
-    Name,
-    Statement,
-    Tokens,
-    Type,
-    find,
-    split_at,
-)
+from slipway.guard.sql.expressions import never_null
+from slipway.guard.sql.lexer import Tokens
+from slipway.guard.sql.model import Action, Column, Constraint, Name, Statement, Type
 
 
 @dataclass(frozen=True)
@@ -50,7 +42,7 @@ class KnownIndex:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class KnownTable:
     made: Moment | None = None
     columns: Mapping[str, KnownColumn] = field(default_factory=dict)
     constraints: Mapping[str, KnownConstraint] = field(default_factory=dict)
@@ -61,7 +53,7 @@ class Schema:
     """Grows by `apply`. Its values are frozen, so a copy costs no more than its dictionaries."""
 
     complete: bool = True  # whether the SQL of all revisions so far is known
-    tables: dict[Name, Table] = field(default_factory=dict)
+    tables: dict[Name, KnownTable] = field(default_factory=dict)
     indexes: dict[Name, KnownIndex] = field(default_factory=dict)
     objects: dict[tuple[str, Name], Moment] = field(default_factory=dict)
     constrained_domains: dict[str, Moment] = field(default_factory=dict)
@@ -88,8 +80,8 @@ class Schema:
 
     # ---- Questions
 
-    def table(self, name: Name) -> Table:
-        return self.tables.get(name) or Table()
+    def table(self, name: Name) -> KnownTable:
+        return self.tables.get(name) or KnownTable()
 
     def column(self, table: Name, name: str) -> KnownColumn | None:
         return self.table(table).columns.get(name)
@@ -169,9 +161,9 @@ class Schema:
         if "IF NOT EXISTS" in statement.flags:
             if name in self.tables:
                 return
-            self.tables[name] = Table()
+            self.tables[name] = KnownTable()
         else:
-            self.tables[name] = Table(made=now)
+            self.tables[name] = KnownTable(made=now)
         for column in statement.columns:
             self._add_column(name, column, now)
         for constraint in statement.constraints:
@@ -254,7 +246,7 @@ class Schema:
         self.tables[name] = replace(known, columns=columns, constraints=constraints)
 
     def _move_table(self, old: Name, new: Name) -> None:
-        self.tables[new] = self.tables.pop(old, Table())
+        self.tables[new] = self.tables.pop(old, KnownTable())
         for key, index in self.indexes.items():
             if index.table == old:
                 self.indexes[key] = replace(index, table=new)
@@ -293,45 +285,3 @@ def _within(index: Statement) -> frozenset[str]:
 def uses(constraint: KnownConstraint, column: str) -> bool:
     mentioned = any(token.name == column for token in constraint.expression)
     return mentioned or column in constraint.columns
-
-
-def never_null(expression: Tokens, levels: int = 20) -> set[str]:
-    """The columns that a CHECK with this expression keeps from being NULL.
-
-    Args:
-        levels: how many parentheses and ANDs deep to look.
-    """
-    expression = _unwrapped(expression)
-    if levels == 0 or len(split_at(expression, "OR")) > 1:
-        return set()
-    parts = split_at(expression, "AND")
-    if len(parts) > 1:
-        return set().union(*(never_null(part, levels - 1) for part in parts))
-    at = find(expression, "IS", "NOT", "NULL")
-    column = at is not None and at + 3 == len(expression) and _column_name(expression[:at])
-    return {column} if column else set()
-
-
-def _unwrapped(expression: Tokens) -> Tokens:
-    for _ in range(20):
-        if not _is_wrapped(expression):
-            break
-        expression = expression[1:-1]
-    return expression
-
-
-def _is_wrapped(expression: Tokens) -> bool:
-    if len(expression) < 2 or expression[0].key != "(":
-        return False
-    depth = 0
-    for index, token in enumerate(expression):
-        depth += (token.key == "(") - (token.key == ")")
-        if depth == 0:
-            return index == len(expression) - 1 and token.key == ")"
-    return False
-
-
-def _column_name(expression: Tokens) -> str:
-    expression = _unwrapped(expression)
-    plain = all(token.name or token.key == "." for token in expression)
-    return expression[-1].name if expression and plain else ""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from slipway.guard.judge import FOREIGN, Finding, SecondOpinion
-from slipway.guard.record import Recorded
+from slipway.guard.record import RecordedStatement
 from slipway.guard.rule import RULES
 from slipway.project.configuration import ProjectError
 from slipway.project.source import Source
@@ -59,12 +59,12 @@ def second_opinion(postgresql: int) -> SecondOpinion:
 
 
 def _ask(
-    program: str, postgresql: int, statements: Sequence[tuple[Source, Recorded]]
+    program: str, postgresql: int, statements: Sequence[tuple[Source, RecordedStatement]]
 ) -> list[Finding]:
     options = [f"--exclude={name}" for name in UNWANTED]
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        places: dict[str, list[tuple[Source, Recorded] | None]] = {}
+        places: dict[str, list[tuple[Source, RecordedStatement] | None]] = {}
         for number, (_, group) in enumerate(groupby(statements, lambda pair: pair[0].file)):
             file = Path(folder, f"{number}.sql")
             text, places[str(file)] = _lines(list(group))
@@ -86,13 +86,13 @@ def _ask(
 
 
 def _lines(
-    statements: list[tuple[Source, Recorded]],
-) -> tuple[str, list[tuple[Source, Recorded] | None]]:
+    statements: list[tuple[Source, RecordedStatement]],
+) -> tuple[str, list[tuple[Source, RecordedStatement] | None]]:
     """The SQL of a revision with its transactions, and whose each line is."""
     lines: list[str] = []
-    places: list[tuple[Source, Recorded] | None] = []
+    places: list[tuple[Source, RecordedStatement] | None] = []
 
-    def add(text: str, place: tuple[Source, Recorded] | None) -> None:
+    def add(text: str, place: tuple[Source, RecordedStatement] | None) -> None:
         added = text.split("\n")
         lines.extend(added)
         places.extend([place] * len(added))
@@ -106,7 +106,7 @@ def _lines(
     return "\n".join(lines) + "\n", places
 
 
-def _finding(item: dict[str, Any], source: Source, recorded: Recorded) -> Finding:
+def _finding(item: dict[str, Any], source: Source, recorded: RecordedStatement) -> Finding:
     name = item["rule_name"]
     ours = OURS.get(name, "")
     return Finding(

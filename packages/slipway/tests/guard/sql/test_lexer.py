@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway.guard.sql.lexer import tokens
-from slipway.guard.sql.statements import parse
+from slipway.guard.sql.parser import parse
 
 PIECES = st.sampled_from(
     [

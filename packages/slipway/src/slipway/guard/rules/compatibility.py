@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from slipway.guard.rule import Problem, Step, of_statement, problem
-from slipway.guard.sql.statements import Action, Name
+from slipway.guard.rule import Problem, RuleContext, of_statement, problem
+from slipway.guard.sql.model import Action, Name
 
 CONTRACT = """\
 # 1. a release that neither reads nor writes it: no mapped attribute any more, as SQLAlchemy names
@@ -17,8 +17,10 @@ EXPAND = """\
 # 4. a revision with `phase = "contract"` drops the old name"""
 
 
-def _of_table(step: Step, *kinds: str) -> Iterator[Action]:
-    return step.statement.of_kind(*kinds) if step.statement.kind == "ALTER TABLE" else iter(())
+def _of_table(context: RuleContext, *kinds: str) -> Iterator[Action]:
+    return (
+        context.statement.of_kind(*kinds) if context.statement.kind == "ALTER TABLE" else iter(())
+    )
 
 
 @of_statement(
@@ -30,11 +32,11 @@ def _of_table(step: Step, *kinds: str) -> Iterator[Action]:
     "process has ended; and a rollback of the release has nothing to return to.",
     instead=CONTRACT + '\nop.drop_column("{table}", "{column}")',
 )
-def drop_column(step: Step) -> Iterator[Problem]:
-    for action in _of_table(step, "DROP COLUMN"):
-        known = step.before.column(step.target, action.name)
-        if not (known and known.made and known.made.revision == step.now.revision):
-            yield problem(step.target, column=action.name)
+def drop_column(context: RuleContext) -> Iterator[Problem]:
+    for action in _of_table(context, "DROP COLUMN"):
+        known = context.before.column(context.target, action.name)
+        if not (known and known.made and known.made.revision == context.now.revision):
+            yield problem(context.target, column=action.name)
 
 
 @of_statement(
@@ -45,9 +47,9 @@ def drop_column(step: Step) -> Iterator[Problem]:
     why="The old code fails at once, and the rows are gone.",
     instead=CONTRACT + '\nop.drop_table("{table}")',
 )
-def drop_table(step: Step) -> Iterator[Problem]:
-    if step.statement.kind in ("DROP TABLE", "DROP FOREIGN TABLE"):
-        for table in step.statement.targets:
+def drop_table(context: RuleContext) -> Iterator[Problem]:
+    if context.statement.kind in ("DROP TABLE", "DROP FOREIGN TABLE"):
+        for table in context.statement.targets:
             yield problem(table)
 
 
@@ -59,9 +61,9 @@ def drop_table(step: Step) -> Iterator[Problem]:
     why="There is no moment at which old and new code both work.",
     instead=EXPAND,
 )
-def rename_column(step: Step) -> Iterator[Problem]:
-    for action in _of_table(step, "RENAME COLUMN"):
-        yield problem(step.target, column=action.name, new=action.new_name)
+def rename_column(context: RuleContext) -> Iterator[Problem]:
+    for action in _of_table(context, "RENAME COLUMN"):
+        yield problem(context.target, column=action.name, new=action.new_name)
 
 
 @of_statement(
@@ -76,21 +78,21 @@ op.rename_table("{table}", "new_name")
 op.execute("CREATE VIEW {table} AS SELECT * FROM new_name")
 # the view goes in a revision with `phase = "contract"`""",
 )
-def rename_table(step: Step) -> Iterator[Problem]:
-    for _ in _of_table(step, "RENAME TO", "SET SCHEMA"):
-        stays = any(s.kind == "CREATE VIEW" and step.target in s.targets for s in step.later)
+def rename_table(context: RuleContext) -> Iterator[Problem]:
+    for _ in _of_table(context, "RENAME TO", "SET SCHEMA"):
+        stays = any(s.kind == "CREATE VIEW" and context.target in s.targets for s in context.later)
         # ALTER TABLE also renames indexes, sequences and views.
-        if not stays and step.target not in step.before.indexes:
-            yield problem(step.target)
-    if step.statement.kind == "ALTER SCHEMA":
-        for _ in step.statement.of_kind("RENAME TO"):
-            if not _made_here(step, "SCHEMA", step.target):
-                yield problem(None, table=f"everything in {step.target.name}")
+        if not stays and context.target not in context.before.indexes:
+            yield problem(context.target)
+    if context.statement.kind == "ALTER SCHEMA":
+        for _ in context.statement.of_kind("RENAME TO"):
+            if not _made_here(context, "SCHEMA", context.target):
+                yield problem(None, table=f"everything in {context.target.name}")
 
 
-def _made_here(step: Step, kind: str, name: Name) -> bool:
-    made = step.before.objects.get((kind, name))
-    return made is not None and made.revision == step.now.revision
+def _made_here(context: RuleContext, kind: str, name: Name) -> bool:
+    made = context.before.objects.get((kind, name))
+    return made is not None and made.revision == context.now.revision
 
 
 @of_statement(
@@ -103,12 +105,12 @@ def _made_here(step: Step, kind: str, name: Name) -> bool:
 op.add_column("{table}", sa.Column("{column}", ..., server_default="...", nullable=False))
 # or nullable now; then update_in_batches, and see `--explain set-not-null-scan`""",
 )
-def required_column(step: Step) -> Iterator[Problem]:
-    for action in _of_table(step, "ADD COLUMN"):
+def required_column(context: RuleContext) -> Iterator[Problem]:
+    for action in _of_table(context, "ADD COLUMN"):
         column = action.column
         filled = column and (column.default or column.identity or column.generated)
         if column and column.not_null and not filled:
-            yield problem(step.target, column=column.name)
+            yield problem(context.target, column=column.name)
 
 
 @of_statement(
@@ -120,12 +122,12 @@ def required_column(step: Step) -> Iterator[Problem]:
     "an error where the column is NOT NULL. `server_default=None` means DROP DEFAULT.",
     instead='# when no release relies on it any more, with:\nphase = "contract"',
 )
-def drop_default(step: Step) -> Iterator[Problem]:
-    for action in _of_table(step, "DROP DEFAULT", "DROP IDENTITY", "DROP EXPRESSION"):
-        known = step.before.column(step.target, action.name)
+def drop_default(context: RuleContext) -> Iterator[Problem]:
+    for action in _of_table(context, "DROP DEFAULT", "DROP IDENTITY", "DROP EXPRESSION"):
+        known = context.before.column(context.target, action.name)
         nullable = known is not None and not known.not_null
         severity = "warning" if nullable else ""
-        yield problem(step.target, column=action.name, severity=severity)
+        yield problem(context.target, column=action.name, severity=severity)
 
 
 @of_statement(
@@ -136,9 +138,9 @@ def drop_default(step: Step) -> Iterator[Problem]:
     why="Old readers may meet a NULL that they do not expect, as soon as new code writes one.",
     instead="# ship what reads NULL before what writes it",
 )
-def drop_not_null(step: Step) -> Iterator[Problem]:
-    for action in _of_table(step, "DROP NOT NULL"):
-        yield problem(step.target, column=action.name)
+def drop_not_null(context: RuleContext) -> Iterator[Problem]:
+    for action in _of_table(context, "DROP NOT NULL"):
+        yield problem(context.target, column=action.name)
 
 
 CALLED = ("VIEW", "MATERIALIZED VIEW", "FUNCTION", "SEQUENCE", "EXTENSION")
@@ -153,16 +155,16 @@ CALLED = ("VIEW", "MATERIALIZED VIEW", "FUNCTION", "SEQUENCE", "EXTENSION")
     "calls it until its last process has ended.",
     instead='op.execute("CREATE VIEW {name}_v2 AS ...")  # a new name; drop the old one later',
 )
-def drop_view(step: Step) -> Iterator[Problem]:
-    statement = step.statement
+def drop_view(context: RuleContext) -> Iterator[Problem]:
+    statement = context.statement
     operation, _, kind = statement.kind.partition(" ")
     if kind not in CALLED:
         return
     for name in statement.targets:
-        known = (kind, name) in step.before.objects
-        replaced = "OR REPLACE" in statement.flags and (known or not step.before.complete)
+        known = (kind, name) in context.before.objects
+        replaced = "OR REPLACE" in statement.flags and (known or not context.before.complete)
         renamed = any(statement.of_kind("RENAME TO", "RENAME COLUMN", "SET SCHEMA"))
-        if (operation == "DROP" or replaced or renamed) and not _made_here(step, kind, name):
+        if (operation == "DROP" or replaced or renamed) and not _made_here(context, kind, name):
             what = "replaces" if replaced else f"{operation.lower()}s"
             yield problem(None, operation=what, name=str(name))
 
@@ -182,15 +184,15 @@ ACCESS = {"OWNER": "another owner", "TOGGLE": "row level security", "FORCE": "ro
 # 2. then this, in a revision of its own with
 phase = "contract\"""",
 )
-def change_access(step: Step) -> Iterator[Problem]:
-    statement = step.statement
+def change_access(context: RuleContext) -> Iterator[Problem]:
+    statement = context.statement
     if statement.kind == "REVOKE":
         yield problem(None, operation="REVOKE")
-    if statement.kind == "DROP POLICY" and statement.table and not step.is_new(statement.table):
+    if statement.kind == "DROP POLICY" and statement.table and not context.is_new(statement.table):
         yield problem(statement.table, operation=f"a policy less of {statement.table}")
-    for action in _of_table(step, *ACCESS):
-        if not step.is_new(step.target):
-            yield problem(step.target, operation=f"{ACCESS[action.kind]} of {step.target}")
+    for action in _of_table(context, *ACCESS):
+        if not context.is_new(context.target):
+            yield problem(context.target, operation=f"{ACCESS[action.kind]} of {context.target}")
 
 
 # ---- Enums
@@ -212,16 +214,16 @@ validate_constraint("ck_t_c", "t")  # the next revision
     "type, which rewrites the table.",
     instead=ENUM,
 )
-def change_enum(step: Step) -> Iterator[Problem]:
-    statement = step.statement
+def change_enum(context: RuleContext) -> Iterator[Problem]:
+    statement = context.statement
     if statement.kind == "DROP TYPE":
         for name in statement.targets:
-            if not _made_here(step, "TYPE", name):
+            if not _made_here(context, "TYPE", name):
                 yield problem(None, contract=True, operation="drops", type=str(name))
-    if statement.kind == "ALTER TYPE" and not _made_here(step, "TYPE", step.target):
+    if statement.kind == "ALTER TYPE" and not _made_here(context, "TYPE", context.target):
         kinds = ("RENAME VALUE", "RENAME TO", "SET SCHEMA", "RENAME ATTRIBUTE", "DROP ATTRIBUTE")
         for _ in statement.of_kind(*kinds):
-            yield problem(None, operation="changes a name of", type=str(step.target))
+            yield problem(None, operation="changes a name of", type=str(context.target))
 
 
 @of_statement(
@@ -231,10 +233,10 @@ def change_enum(step: Step) -> Iterator[Problem]:
     why="sa.Enum raises LookupError for a value that it does not know.",
     instead="# release what knows the value first, then write it",
 )
-def add_enum_value(step: Step) -> Iterator[Problem]:
-    if step.statement.kind == "ALTER TYPE" and not _made_here(step, "TYPE", step.target):
-        for action in step.statement.of_kind("ADD VALUE"):
-            yield problem(None, type=str(step.target), value=action.name)
+def add_enum_value(context: RuleContext) -> Iterator[Problem]:
+    if context.statement.kind == "ALTER TYPE" and not _made_here(context, "TYPE", context.target):
+        for action in context.statement.of_kind("ADD VALUE"):
+            yield problem(None, type=str(context.target), value=action.name)
 
 
 @of_statement(
@@ -244,19 +246,19 @@ def add_enum_value(step: Step) -> Iterator[Problem]:
     why="PostgreSQL refuses it: unsafe use of new value of enum type.",
     instead="# one revision adds the value, the next uses it",
 )
-def enum_value_used_early(step: Step) -> Iterator[Problem]:
-    if step.autocommit or step.statement.kind == "ALTER TYPE":
+def enum_value_used_early(context: RuleContext) -> Iterator[Problem]:
+    if context.autocommit or context.statement.kind == "ALTER TYPE":
         return
-    literals = step.statement.literals() if step.before.enum_values else ()
-    for (type_, value), made in step.before.enum_values.items():
-        is_fresh = made == step.now and not _made_here(step, "TYPE", type_)
-        if is_fresh and value in literals and _may_use(step, type_):
+    literals = context.statement.literals() if context.before.enum_values else ()
+    for (type_, value), made in context.before.enum_values.items():
+        is_fresh = made == context.now and not _made_here(context, "TYPE", type_)
+        if is_fresh and value in literals and _may_use(context, type_):
             yield problem(None, type=str(type_), value=value)
 
 
-def _may_use(step: Step, type_: Name) -> bool:
+def _may_use(context: RuleContext, type_: Name) -> bool:
     """Whether a column of this type is within the statement's reach, as far as that is known."""
-    tables = [*step.statement.targets, *(change.table for change in step.statement.changes)]
-    columns = [c for table in tables for c in step.before.table(table).columns.values()]
-    columns_known = bool(columns) and step.statement.kind != "ALTER TABLE"
+    tables = [*context.statement.targets, *(change.table for change in context.statement.changes)]
+    columns = [c for table in tables for c in context.before.table(table).columns.values()]
+    columns_known = bool(columns) and context.statement.kind != "ALTER TABLE"
     return not columns_known or any(c.type.name.endswith(type_.name) for c in columns)

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from slipway.guard.rule import Problem, Step, of_statement, problem
-from slipway.guard.sql.statements import Change
+from slipway.guard.rule import Problem, RuleContext, of_statement, problem
+from slipway.guard.sql.model import DataChange
 from slipway.locks import ACCESS_EXCLUSIVE
 
 BACKFILL = """\
@@ -12,9 +12,9 @@ from slipway.operations import update_in_batches
 update_in_batches("{table}", "new = old", where="new IS NULL")"""
 
 
-def _changes(step: Step) -> Iterator[Change]:
+def _changes(context: RuleContext) -> Iterator[DataChange]:
     """Changes of rows in tables that were there before this revision."""
-    return (change for change in step.statement.changes if not step.is_new(change.table))
+    return (change for change in context.statement.changes if not context.is_new(change.table))
 
 
 @of_statement(
@@ -25,8 +25,8 @@ def _changes(step: Step) -> Iterator[Change]:
     "fall behind.",
     instead=BACKFILL,
 )
-def unbounded_data_change(step: Step) -> Iterator[Problem]:
-    for change in _changes(step):
+def unbounded_data_change(context: RuleContext) -> Iterator[Problem]:
+    for change in _changes(context):
         if not change.bounded:
             yield problem(change.table, verb=change.verb)
 
@@ -39,9 +39,9 @@ def unbounded_data_change(step: Step) -> Iterator[Problem]:
     "and makes a deployment as slow as the table is large.",
     instead=BACKFILL,
 )
-def data_in_schema_revision(step: Step) -> Iterator[Problem]:
-    for change in _changes(step):
-        if not step.autocommit:
+def data_in_schema_revision(context: RuleContext) -> Iterator[Problem]:
+    for change in _changes(context):
+        if not context.autocommit:
             yield problem(change.table, verb=change.verb)
 
 
@@ -52,16 +52,17 @@ def data_in_schema_revision(step: Step) -> Iterator[Problem]:
     why="The lock, taken by a statement before, is kept until the data is written.",
     instead="# the schema in one revision; then, without its lock:\n" + BACKFILL,
 )
-def data_under_lock(step: Step) -> Iterator[Problem]:
-    if not step.held or step.autocommit:
+def data_under_lock(context: RuleContext) -> Iterator[Problem]:
+    if not context.held or context.autocommit:
         return
-    held, mode = min(step.held.items(), key=lambda lock: lock[1])  # ACCESS EXCLUSIVE comes first
+    held, mode = min(context.held.items(), key=lambda lock: lock[1])  # ACCESS EXCLUSIVE comes first
     others = "reads" if mode == ACCESS_EXCLUSIVE else "writes"
-    for change in step.statement.changes:
+    for change in context.statement.changes:
         reads = any(
-            source in step.before.tables and not step.is_new(source) for source in change.sources
+            source in context.before.tables and not context.is_new(source)
+            for source in change.sources
         )
-        if reads or not step.is_new(change.table):
+        if reads or not context.is_new(change.table):
             yield problem(
                 None, table=str(change.table), verb=change.verb, held=str(held), others=others
             )
@@ -74,9 +75,9 @@ def data_under_lock(step: Step) -> Iterator[Problem]:
     why="There is no way back, and it takes ACCESS EXCLUSIVE.",
     instead="# delete what is no longer needed in batches, outside of migrations",
 )
-def truncate(step: Step) -> Iterator[Problem]:
-    if step.statement.kind == "TRUNCATE":
-        for table in step.statement.targets:
+def truncate(context: RuleContext) -> Iterator[Problem]:
+    if context.statement.kind == "TRUNCATE":
+        for table in context.statement.targets:
             yield problem(table)
 
 
@@ -87,13 +88,13 @@ def truncate(step: Step) -> Iterator[Problem]:
     why="What is dropped or emptied depends on what the database has, not on what was reviewed.",
     instead="# name the dependents: a statement for each of them, then this one without CASCADE",
 )
-def cascade(step: Step) -> Iterator[Problem]:
-    statement = step.statement
+def cascade(context: RuleContext) -> Iterator[Problem]:
+    statement = context.statement
     whole = ("DROP SCHEMA", "DROP DATABASE", "DROP OWNED BY")
     if statement.kind in whole or "CASCADE" in statement.flags:
-        made = step.before.objects.get((statement.kind.removeprefix("DROP "), step.target))
-        if not (made and made.revision == step.now.revision):
-            yield problem(step.target, operation=statement.kind)
+        made = context.before.objects.get((statement.kind.removeprefix("DROP "), context.target))
+        if not (made and made.revision == context.now.revision):
+            yield problem(context.target, operation=statement.kind)
 
 
 # ---- Statements that the guard cannot see into
@@ -107,9 +108,9 @@ def cascade(step: Step) -> Iterator[Problem]:
     "locks.",
     instead="# plain statements, one op.execute() for each",
 )
-def opaque_sql(step: Step) -> Iterator[Problem]:
-    if step.statement.kind in ("DO", "EXECUTE", "CALL", "CREATE FUNCTION"):
-        yield problem(operation=step.statement.kind)
+def opaque_sql(context: RuleContext) -> Iterator[Problem]:
+    if context.statement.kind in ("DO", "EXECUTE", "CALL", "CREATE FUNCTION"):
+        yield problem(operation=context.statement.kind)
 
 
 @of_statement(
@@ -120,6 +121,6 @@ def opaque_sql(step: Step) -> Iterator[Problem]:
     "SQL looks right all the same.",
     instead="# an op.execute() for each statement",
 )
-def multiple_statements(step: Step) -> Iterator[Problem]:
-    if not step.alone:
+def multiple_statements(context: RuleContext) -> Iterator[Problem]:
+    if not context.alone:
         yield problem()

@@ -4,16 +4,16 @@ import re
 from collections.abc import Iterator
 
 from slipway.guard.rule import (
-    Judged,
     Problem,
-    Step,
+    RevisionContext,
+    RuleContext,
     also_of_revision,
     declare,
     of_revision,
     of_statement,
     problem,
 )
-from slipway.guard.sql.statements import Column
+from slipway.guard.sql.model import Column
 from slipway.project.source import Reference
 
 # ---- Transactions
@@ -28,10 +28,12 @@ from slipway.project.source import Reference
     instead="# two revisions: one for the transaction, one with nothing but\n"
     'create_index_concurrently("ix_t_c", "t", ["c"])',
 )
-def mixed_autocommit(revision: Judged) -> Iterator[Problem]:
-    steps = [step for step in revision.steps if step.statement.kind not in HARMLESS]
-    if len({step.autocommit for step in steps}) == 2:
-        second = next(step for step in steps if step.autocommit != steps[0].autocommit)
+def mixed_autocommit(revision: RevisionContext) -> Iterator[Problem]:
+    statements = [context for context in revision.statements if context.statement.kind not in HARMLESS]
+    if len({context.autocommit for context in statements}) == 2:
+        second = next(
+            context for context in statements if context.autocommit != statements[0].autocommit
+        )
         yield problem(lines=second.lines)
 
 
@@ -47,13 +49,13 @@ HARMLESS = ("SET", "RESET", "SHOW", "SELECT", "VALUES", "COMMENT")
 from slipway.operations import create_index_concurrently
 create_index_concurrently("{index}", "{table}", [...])  # drops an invalid leftover first""",
 )
-def concurrent_if_not_exists(step: Step) -> Iterator[Problem]:
-    statement = step.statement
+def concurrent_if_not_exists(context: RuleContext) -> Iterator[Problem]:
+    statement = context.statement
     accepts = {"CONCURRENTLY", "IF NOT EXISTS"} <= statement.flags
     if statement.kind != "CREATE INDEX" or not accepts:
         return
-    if not any(s.kind == "DROP INDEX" and step.target in s.targets for s in step.earlier):
-        yield problem(None, index=step.target.name, table=str(statement.table))
+    if not any(s.kind == "DROP INDEX" and context.target in s.targets for s in context.earlier):
+        yield problem(None, index=context.target.name, table=str(statement.table))
 
 
 @of_statement(
@@ -64,12 +66,12 @@ def concurrent_if_not_exists(step: Step) -> Iterator[Problem]:
     "done.",
     instead="with op.get_context().autocommit_block():\n    ...",
 )
-def manual_commit(step: Step) -> Iterator[Problem]:
+def manual_commit(context: RuleContext) -> Iterator[Problem]:
     kinds = ("BEGIN", "COMMIT", "ROLLBACK", "START", "END", "ABORT", "PREPARE")
-    savepoint = step.statement.kind == "ROLLBACK" and step.statement.has("TO")
-    prepared = step.statement.kind == "PREPARE" and not step.statement.has("TRANSACTION")
-    if step.statement.kind in kinds and not savepoint and not prepared:
-        yield problem(kind=step.statement.kind)
+    savepoint = context.statement.kind == "ROLLBACK" and context.statement.has("TO")
+    prepared = context.statement.kind == "PREPARE" and not context.statement.has("TRANSACTION")
+    if context.statement.kind in kinds and not savepoint and not prepared:
+        yield problem(kind=context.statement.kind)
 
 
 @of_revision(
@@ -80,28 +82,28 @@ def manual_commit(step: Step) -> Iterator[Problem]:
     "lock_timeout off, a migration that waits makes everybody behind it wait.",
     instead="op.execute(\"SET LOCAL {setting} = '5s'\")",
 )
-def leaking_timeout(revision: Judged) -> Iterator[Problem]:
+def leaking_timeout(revision: RevisionContext) -> Iterator[Problem]:
     reset: set[str] = set()  # by a later statement
-    for step in reversed(revision.steps):
-        statement, setting = step.statement, step.target.name
+    for context in reversed(revision.statements):
+        statement, setting = context.statement, context.target.name
         if statement.kind == "RESET" or "DEFAULT" in statement.flags:
             reset.add(setting)
         if statement.kind != "SET" or not setting.endswith("_timeout"):
             continue
         value = statement.tokens[-1].value or statement.tokens[-1].text
         off = re.fullmatch(r"0+\s*(us|ms|s|min|h|d)?", value)
-        if off and setting == "lock_timeout" and not step.autocommit:
-            yield problem(lines=step.lines, setting=setting, effect="off in a transaction")
+        if off and setting == "lock_timeout" and not context.autocommit:
+            yield problem(lines=context.lines, setting=setting, effect="off in a transaction")
         elif not {"LOCAL", "DEFAULT"} & statement.flags and not {setting, "all"} & reset:
             effect = "set for all later revisions too"
-            yield problem(lines=step.lines, setting=setting, effect=effect)
+            yield problem(lines=context.lines, setting=setting, effect=effect)
 
 
 # ---- Python
 
 
 def _references(
-    revision: Judged, pattern: str, *, calls: bool | None = None
+    revision: RevisionContext, pattern: str, *, calls: bool | None = None
 ) -> Iterator[Reference]:
     """The places where the code uses such a name, each line once."""
     found = {
@@ -113,7 +115,7 @@ def _references(
 
 
 @also_of_revision("manual-commit")
-def manual_commit_in_python(revision: Judged) -> Iterator[Problem]:
+def manual_commit_in_python(revision: RevisionContext) -> Iterator[Problem]:
     for reference in _references(revision, r".*\.(commit|rollback)", calls=True):
         yield problem(lines=(reference.line,), kind=f"{_short(reference)}()")
 
@@ -125,7 +127,7 @@ def manual_commit_in_python(revision: Judged) -> Iterator[Problem]:
     why="The same revision makes another schema next year, and none of what it does is reviewed.",
     instead='op.create_table("t", sa.Column(...))  # explicit operations, from autogenerate',
 )
-def create_all(revision: Judged) -> Iterator[Problem]:
+def create_all(revision: RevisionContext) -> Iterator[Problem]:
     for reference in _references(revision, r".*\.(create_all|drop_all|reflect)"):
         yield problem(lines=(reference.line,), call=_short(reference))
 
@@ -144,7 +146,7 @@ IMPURE = (
     why="The transaction stays open meanwhile, and another database gets another result.",
     instead="# constants, or now() in SQL; anything else before or after the migration",
 )
-def impure_migration(revision: Judged) -> Iterator[Problem]:
+def impure_migration(revision: RevisionContext) -> Iterator[Problem]:
     for reference in _references(revision, IMPURE, calls=True):
         yield problem(lines=(reference.line,), what=f"{reference.name}()")
     for reference in _references(revision, r"os\.environb?", calls=False):
@@ -162,14 +164,14 @@ def _short(reference: Reference) -> str:
     why="Models move on, and then old revisions fail or do something else.",
     instead='table = sa.table("t", sa.column("id", sa.BigInteger))  # as it is in this revision',
 )
-def imports_application(revision: Judged) -> Iterator[Problem]:
+def imports_application(revision: RevisionContext) -> Iterator[Problem]:
     for reference in revision.source.imports:
         if reference.name.partition(".")[0] in revision.applications:
             yield problem(lines=(reference.line,), module=reference.name)
 
 
 @also_of_revision("change-enum")
-def change_enum_in_python(revision: Judged) -> Iterator[Problem]:
+def change_enum_in_python(revision: RevisionContext) -> Iterator[Problem]:
     for reference in _references(revision, r".*\.sync_enum_values", calls=True):
         yield problem(lines=(reference.line,), operation="op.sync_enum_values() rewrites", type="")
 
@@ -181,7 +183,7 @@ def change_enum_in_python(revision: Judged) -> Iterator[Problem]:
     why="What was not seen was not judged. Only a rehearsal on a real database can tell.",
     instead="# statements that depend on nothing; just migrate-rehearse",
 )
-def not_renderable(revision: Judged) -> Iterator[Problem]:
+def not_renderable(revision: RevisionContext) -> Iterator[Problem]:
     for reference in _references(revision, r".*\.(is_offline_mode|as_sql)"):
         reason = "it does something else offline"
         yield problem(lines=(reference.line,), reason=reason)
@@ -194,7 +196,7 @@ def not_renderable(revision: Judged) -> Iterator[Problem]:
     why="There is no way back to the release before.",
     instead='def downgrade() -> None:\n    """Nothing: why there is no way back."""',
 )
-def empty_downgrade(revision: Judged) -> Iterator[Problem]:
+def empty_downgrade(revision: RevisionContext) -> Iterator[Problem]:
     source = revision.source
     if source.is_empty("downgrade") and not source.is_empty("upgrade"):
         function = source.function("downgrade")
@@ -210,7 +212,7 @@ def empty_downgrade(revision: Judged) -> Iterator[Problem]:
     why="It fails at the very end: value too long for type character varying(32).",
     instead='revision = "{short}"',
 )
-def long_revision_id(revision: Judged) -> Iterator[Problem]:
+def long_revision_id(revision: RevisionContext) -> Iterator[Problem]:
     name = revision.source.revision
     if len(name) > 32:
         line = revision.source.line_of("revision")
@@ -244,11 +246,11 @@ declare(
 # ---- New columns that cost later
 
 
-def _new_columns(step: Step) -> Iterator[Column]:
-    if step.statement.kind == "CREATE TABLE":
-        yield from step.statement.columns
-    for action in step.statement.of_kind("ADD COLUMN"):
-        if action.column and step.statement.kind == "ALTER TABLE":
+def _new_columns(context: RuleContext) -> Iterator[Column]:
+    if context.statement.kind == "CREATE TABLE":
+        yield from context.statement.columns
+    for action in context.statement.of_kind("ADD COLUMN"):
+        if action.column and context.statement.kind == "ALTER TABLE":
             yield action.column
 
 
@@ -260,16 +262,16 @@ def _new_columns(step: Step) -> Iterator[Column]:
     "table takes weeks.",
     instead='sa.Column("{column}", sa.BigInteger, sa.Identity(), primary_key=True)  # or uuidv7()',
 )
-def small_primary_key(step: Step) -> Iterator[Problem]:
+def small_primary_key(context: RuleContext) -> Iterator[Problem]:
     limits = {"integer": "2,147,483,647", "smallint": "32,767"}
-    keys = [c.columns for c in step.statement.constraints if c.kind == "PRIMARY KEY"]
-    own = [c.columns for c in step.statement.constraints if c.kind == "FOREIGN KEY"]
-    for column in _new_columns(step):
+    keys = [c.columns for c in context.statement.constraints if c.kind == "PRIMARY KEY"]
+    own = [c.columns for c in context.statement.constraints if c.kind == "FOREIGN KEY"]
+    for column in _new_columns(context):
         is_key = column.has("PRIMARY KEY") or (column.name,) in keys
         refers = column.has("FOREIGN KEY") or (column.name,) in own
         if is_key and not refers and column.type.name in limits and not column.type.array:
             limit = limits[column.type.name]
-            yield problem(None, table=str(step.target), column=column.name, limit=limit)
+            yield problem(None, table=str(context.target), column=column.name, limit=limit)
 
 
 @of_statement(
@@ -279,10 +281,10 @@ def small_primary_key(step: Step) -> Iterator[Problem]:
     why="A timestamp without time zone means another moment in each session.",
     instead='sa.Column("{column}", sa.DateTime(timezone=True))',
 )
-def naive_timestamp(step: Step) -> Iterator[Problem]:
-    for column in _new_columns(step):
+def naive_timestamp(context: RuleContext) -> Iterator[Problem]:
+    for column in _new_columns(context):
         if column.type.name == "timestamp":
-            yield problem(None, table=str(step.target), column=column.name)
+            yield problem(None, table=str(context.target), column=column.name)
 
 
 @of_statement(
@@ -292,7 +294,7 @@ def naive_timestamp(step: Step) -> Iterator[Problem]:
     why="json keeps the text: no index, no comparison, and a parse for each access.",
     instead='sa.Column("{column}", postgresql.JSONB)',
 )
-def json_column(step: Step) -> Iterator[Problem]:
-    for column in _new_columns(step):
+def json_column(context: RuleContext) -> Iterator[Problem]:
+    for column in _new_columns(context):
         if column.type.name == "json":
-            yield problem(None, table=str(step.target), column=column.name)
+            yield problem(None, table=str(context.target), column=column.name)

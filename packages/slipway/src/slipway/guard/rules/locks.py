@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from slipway.guard.lock_modes import strong_locks
-from slipway.guard.rule import Problem, Step, of_statement, problem
+from slipway.guard.rule import Problem, RuleContext, of_statement, problem
 from slipway.guard.schema import uses
-from slipway.guard.sql.statements import Constraint, Name, written
+from slipway.guard.sql.expressions import written
+from slipway.guard.sql.model import Constraint, Name
 
 
 @of_statement(
@@ -25,8 +26,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     drop_index_concurrently("{index}", "{table}")""",
 )
-def index_not_concurrent(step: Step) -> Iterator[Problem]:
-    statement = step.statement
+def index_not_concurrent(context: RuleContext) -> Iterator[Problem]:
+    statement = context.statement
     # ON ONLY a partitioned table builds nothing.
     if (
         statement.kind == "CREATE INDEX"
@@ -35,7 +36,7 @@ def index_not_concurrent(step: Step) -> Iterator[Problem]:
     ):
         yield problem(
             statement.table,
-            index=step.target.name,
+            index=context.target.name,
             columns=", ".join(f'"{key}"' for key in statement.keys),
             unique=", unique=True" if "UNIQUE" in statement.flags else "",
         )
@@ -55,11 +56,11 @@ from slipway.operations import drop_index_concurrently
 def upgrade() -> None:
     drop_index_concurrently("{index}", "{table}")""",
 )
-def drop_index_not_concurrent(step: Step) -> Iterator[Problem]:
-    if step.statement.kind == "DROP INDEX" and "CONCURRENTLY" not in step.statement.flags:
-        for name in step.statement.targets:
-            known = step.before.indexes.get(name)
-            if not known or known.made.revision != step.now.revision:
+def drop_index_not_concurrent(context: RuleContext) -> Iterator[Problem]:
+    if context.statement.kind == "DROP INDEX" and "CONCURRENTLY" not in context.statement.flags:
+        for name in context.statement.targets:
+            known = context.before.indexes.get(name)
+            if not known or known.made.revision != context.now.revision:
                 yield problem(known.table if known else None, index=str(name))
 
 
@@ -74,11 +75,11 @@ from slipway.operations import create_index_concurrently, drop_index_concurrentl
 with op.get_context().autocommit_block():
     ...""",
 )
-def concurrently_in_transaction(step: Step) -> Iterator[Problem]:
+def concurrently_in_transaction(context: RuleContext) -> Iterator[Problem]:
     kinds = ("CREATE INDEX", "DROP INDEX", "REINDEX", "ALTER TABLE")
-    concurrent = "CONCURRENTLY" in step.statement.flags
-    if not step.autocommit and concurrent and step.statement.kind in kinds:
-        yield problem(kind=step.statement.kind)
+    concurrent = "CONCURRENTLY" in context.statement.flags
+    if not context.autocommit and concurrent and context.statement.kind in kinds:
+        yield problem(kind=context.statement.kind)
 
 
 @of_statement(
@@ -91,37 +92,37 @@ def concurrently_in_transaction(step: Step) -> Iterator[Problem]:
 with op.get_context().autocommit_block():
     op.execute("REINDEX TABLE CONCURRENTLY {table}")""",
 )
-def reindex_not_concurrent(step: Step) -> Iterator[Problem]:
-    if step.statement.kind == "REINDEX" and "CONCURRENTLY" not in step.statement.flags:
-        index = step.before.indexes.get(step.target)
-        table = index.table if index and "INDEX" in step.statement.flags else step.target
+def reindex_not_concurrent(context: RuleContext) -> Iterator[Problem]:
+    if context.statement.kind == "REINDEX" and "CONCURRENTLY" not in context.statement.flags:
+        index = context.before.indexes.get(context.target)
+        table = index.table if index and "INDEX" in context.statement.flags else context.target
         yield problem(table)
 
 
 # ---- Constraints
 
 
-def _validated(step: Step, *kinds: str) -> Iterator[Constraint]:
+def _validated(context: RuleContext, *kinds: str) -> Iterator[Constraint]:
     """The constraints that this statement adds to an existing table and checks at once."""
-    for action in step.statement.of_kind("ADD CONSTRAINT"):
+    for action in context.statement.of_kind("ADD CONSTRAINT"):
         constraint = action.constraint
         if constraint and constraint.kind in kinds and constraint.validates:
             yield constraint
 
 
-def _with_column(step: Step, kind: str) -> Iterator[tuple[str, Constraint]]:
+def _with_column(context: RuleContext, kind: str) -> Iterator[tuple[str, Constraint]]:
     """The constraints of this kind that come with a new column."""
-    for action in step.statement.of_kind("ADD COLUMN"):
+    for action in context.statement.of_kind("ADD COLUMN"):
         for constraint in action.column.constraints if action.column else ():
             if constraint.kind == kind:
                 yield action.name, constraint
 
 
-def _constraint_problem(step: Step, constraint: Constraint) -> Problem:
+def _constraint_problem(context: RuleContext, constraint: Constraint) -> Problem:
     columns = ", ".join(f'"{column}"' for column in constraint.columns)
     return problem(
-        step.target,
-        name=constraint.name or f"{step.target.name}_{'_'.join(constraint.columns)}",
+        context.target,
+        name=constraint.name or f"{context.target.name}_{'_'.join(constraint.columns)}",
         columns=columns,
         plain_columns=columns.replace('"', ""),
         parent=str(constraint.references or "parent"),
@@ -146,17 +147,17 @@ validate_constraint("{name}", "{table}")
 # a new column that may be NULL has nothing to check:
 op.add_column("{table}", sa.Column(..., sa.ForeignKey("{parent}.id")), inline_references=True)""",
 )
-def foreign_key_scan(step: Step) -> Iterator[Problem]:
-    for action in step.statement.of_kind("ENFORCE"):
-        yield problem(step.target, name=action.name, instead=ENFORCED)
-    for constraint in _validated(step, "FOREIGN KEY"):
-        yield _constraint_problem(step, constraint)
-    for action in step.statement.of_kind("ADD COLUMN"):
+def foreign_key_scan(context: RuleContext) -> Iterator[Problem]:
+    for action in context.statement.of_kind("ENFORCE"):
+        yield problem(context.target, name=action.name, instead=ENFORCED)
+    for constraint in _validated(context, "FOREIGN KEY"):
+        yield _constraint_problem(context, constraint)
+    for action in context.statement.of_kind("ADD COLUMN"):
         # Without a default all rows have NULL there, and PostgreSQL skips the check.
         if action.column and action.column.default:
             for constraint in action.column.constraints:
                 if constraint.kind == "FOREIGN KEY":
-                    yield _constraint_problem(step, constraint)
+                    yield _constraint_problem(context, constraint)
 
 
 ENFORCED = """\
@@ -181,13 +182,13 @@ op.create_check_constraint(
 from slipway.operations import validate_constraint
 validate_constraint("{name}", "{table}")""",
 )
-def check_scan(step: Step) -> Iterator[Problem]:
-    for constraint in _validated(step, "CHECK"):
-        is_new = ("DOMAIN", step.target) in step.before.objects and (
-            step.before.objects["DOMAIN", step.target].revision == step.now.revision
+def check_scan(context: RuleContext) -> Iterator[Problem]:
+    for constraint in _validated(context, "CHECK"):
+        is_new = ("DOMAIN", context.target) in context.before.objects and (
+            context.before.objects["DOMAIN", context.target].revision == context.now.revision
         )
         if not is_new:
-            yield _constraint_problem(step, constraint)
+            yield _constraint_problem(context, constraint)
 
 
 @of_statement(
@@ -203,12 +204,12 @@ create_index_concurrently("{name}", "{table}", [{columns}], unique=True)
 # the next revision, instant:
 op.execute("ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}")""",
 )
-def unique_scan(step: Step) -> Iterator[Problem]:
-    for constraint in _validated(step, "UNIQUE"):
+def unique_scan(context: RuleContext) -> Iterator[Problem]:
+    for constraint in _validated(context, "UNIQUE"):
         if not constraint.using_index:
-            yield _constraint_problem(step, constraint)
-    for _, constraint in _with_column(step, "UNIQUE"):
-        yield _constraint_problem(step, constraint)
+            yield _constraint_problem(context, constraint)
+    for _, constraint in _with_column(context, "UNIQUE"):
+        yield _constraint_problem(context, constraint)
 
 
 @of_statement(
@@ -227,14 +228,16 @@ create_index_concurrently("{table}_pkey", "{table}", [{columns}], unique=True)
 op.execute("ALTER TABLE {table} ADD CONSTRAINT {table}_pkey PRIMARY KEY USING INDEX {table}_pkey")\
 """,
 )
-def primary_key_scan(step: Step) -> Iterator[Problem]:
-    for constraint in _validated(step, "PRIMARY KEY"):
-        index = step.before.indexes.get(Name(step.target.schema, constraint.using_index))
-        proven = index and all(step.before.is_never_null(step.target, key) for key in index.keys)
+def primary_key_scan(context: RuleContext) -> Iterator[Problem]:
+    for constraint in _validated(context, "PRIMARY KEY"):
+        index = context.before.indexes.get(Name(context.target.schema, constraint.using_index))
+        proven = index and all(
+            context.before.is_never_null(context.target, key) for key in index.keys
+        )
         if not proven:
-            yield _constraint_problem(step, constraint)
-    for _, constraint in _with_column(step, "PRIMARY KEY"):
-        yield _constraint_problem(step, constraint)
+            yield _constraint_problem(context, constraint)
+    for _, constraint in _with_column(context, "PRIMARY KEY"):
+        yield _constraint_problem(context, constraint)
 
 
 @of_statement(
@@ -247,9 +250,9 @@ def primary_key_scan(step: Step) -> Iterator[Problem]:
 # a new table that has the constraint from its first row, writes to both tables,
 # update_in_batches, and reads from the new one; or a time at which nobody uses {table}""",
 )
-def exclusion_scan(step: Step) -> Iterator[Problem]:
-    for constraint in _validated(step, "EXCLUDE"):
-        yield _constraint_problem(step, constraint)
+def exclusion_scan(context: RuleContext) -> Iterator[Problem]:
+    for constraint in _validated(context, "EXCLUDE"):
+        yield _constraint_problem(context, constraint)
 
 
 @of_statement(
@@ -272,13 +275,15 @@ op.execute("ALTER TABLE {table} VALIDATE CONSTRAINT ck_{table}_{column}_nn")
 op.alter_column("{table}", "{column}", nullable=False)
 op.drop_constraint(op.f("ck_{table}_{column}_nn"), "{table}", type_="check")""",
 )
-def set_not_null_scan(step: Step) -> Iterator[Problem]:
-    columns = [action.name for action in step.statement.of_kind("SET NOT NULL")]
-    columns += [c for constraint in _validated(step, "NOT NULL") for c in constraint.columns]
+def set_not_null_scan(context: RuleContext) -> Iterator[Problem]:
+    columns = [action.name for action in context.statement.of_kind("SET NOT NULL")]
+    columns += [c for constraint in _validated(context, "NOT NULL") for c in constraint.columns]
     for column in columns:
-        if not step.before.is_never_null(step.target, column):
+        if not context.before.is_never_null(context.target, column):
             yield problem(
-                step.target, column=column, instead=NOT_NULL_18 if step.postgresql >= 18 else ""
+                context.target,
+                column=column,
+                instead=NOT_NULL_18 if context.postgresql >= 18 else "",
             )
 
 
@@ -302,16 +307,16 @@ validate_constraint("{table}_{column}_nn", "{table}")"""
 from slipway.operations import validate_constraint
 validate_constraint("{name}", "{table}")""",
 )
-def validate_in_same_transaction(step: Step) -> Iterator[Problem]:
-    if step.autocommit:
+def validate_in_same_transaction(context: RuleContext) -> Iterator[Problem]:
+    if context.autocommit:
         return
-    held = [str(table) for table in step.held]
-    for action in step.statement.of_kind("VALIDATE CONSTRAINT"):
-        known = step.before.table(step.target).constraints.get(action.name)
-        added_here = known and known.made == step.now and not known.valid
+    held = [str(table) for table in context.held]
+    for action in context.statement.of_kind("VALIDATE CONSTRAINT"):
+        known = context.before.table(context.target).constraints.get(action.name)
+        added_here = known and known.made == context.now and not known.valid
         if added_here or held:
             cause = "its addition" if added_here else f"what was done to {held[0]} before"
-            yield problem(step.target, name=action.name, cause=cause)
+            yield problem(context.target, name=action.name, cause=cause)
 
 
 # ---- Several at once
@@ -326,12 +331,12 @@ def validate_in_same_transaction(step: Step) -> Iterator[Problem]:
     "transactions in opposite order are a deadlock.",
     instead="# one revision for {held}, another for {table}",
 )
-def lock_chain(step: Step) -> Iterator[Problem]:
-    if step.autocommit and len(step.statement.targets) < 2:
+def lock_chain(context: RuleContext) -> Iterator[Problem]:
+    if context.autocommit and len(context.statement.targets) < 2:
         return
-    wanted = [t for t in strong_locks(step.statement, step.before) if not step.is_new(t)]
-    held = list(step.held) + wanted
-    others = [table for table in wanted if table not in step.held and table != held[0]]
+    wanted = [t for t in strong_locks(context.statement, context.before) if not context.is_new(t)]
+    held = list(context.held) + wanted
+    others = [table for table in wanted if table not in context.held and table != held[0]]
     for table in others[:1]:
         yield problem(table, held=str(held[0]))
 
@@ -344,9 +349,9 @@ def lock_chain(step: Step) -> Iterator[Problem]:
     why="It takes ACCESS EXCLUSIVE unless it names a mode, long before it is needed.",
     instead="# leave it out: each statement takes the lock that it needs",
 )
-def lock_table(step: Step) -> Iterator[Problem]:
-    if step.statement.kind == "LOCK":
-        for table in step.statement.targets:
+def lock_table(context: RuleContext) -> Iterator[Problem]:
+    if context.statement.kind == "LOCK":
+        for table in context.statement.targets:
             yield problem(table)
 
 
@@ -368,29 +373,29 @@ validate_constraint("ck_{partition}_bounds", "{partition}")
 with op.get_context().autocommit_block():
     op.execute("ALTER TABLE {table} DETACH PARTITION {partition} CONCURRENTLY")""",
 )
-def partition_scan(step: Step) -> Iterator[Problem]:
-    if step.statement.kind != "ALTER TABLE":
+def partition_scan(context: RuleContext) -> Iterator[Problem]:
+    if context.statement.kind != "ALTER TABLE":
         return  # of an index, it is a change of the catalogue
-    for action in step.statement.of_kind("ATTACH PARTITION", "DETACH PARTITION"):
+    for action in context.statement.of_kind("ATTACH PARTITION", "DETACH PARTITION"):
         partition = action.target
-        if not partition or step.is_new(partition) or action.flags:
+        if not partition or context.is_new(partition) or action.flags:
             continue
-        if action.kind == "ATTACH PARTITION" and _proves_bounds(step, partition):
+        if action.kind == "ATTACH PARTITION" and _proves_bounds(context, partition):
             continue
         verb = action.kind.split()[0]
-        yield problem(partition, partition=str(partition), table=str(step.target), verb=verb)
+        yield problem(partition, partition=str(partition), table=str(context.target), verb=verb)
 
 
-def _proves_bounds(step: Step, partition: Name) -> bool:
+def _proves_bounds(context: RuleContext, partition: Name) -> bool:
     """Whether a valid CHECK of the partition speaks of all the values that bound it, of columns
     that are never NULL: a CHECK lets NULL pass, and a partition does not."""
-    values = {t.text for t in step.statement.tokens if t.kind in ("string", "number")}
-    table = step.before.table(partition)
+    values = {t.text for t in context.statement.tokens if t.kind in ("string", "number")}
+    table = context.before.table(partition)
     return bool(values) and any(
         constraint.valid
         and values <= {token.text for token in constraint.expression}
         and all(
-            step.before.is_never_null(partition, column)
+            context.before.is_never_null(partition, column)
             for column in table.columns
             if uses(constraint, column)
         )
@@ -406,12 +411,12 @@ def _proves_bounds(step: Step, partition: Name) -> bool:
     why="It takes SHARE ROW EXCLUSIVE, and waits for every transaction that has written.",
     instead="# nothing, as long as lock_timeout is short: the runner tries again",
 )
-def trigger(step: Step) -> Iterator[Problem]:
-    table = step.statement.table
-    if step.statement.kind in ("CREATE TRIGGER", "DROP TRIGGER") and table:
-        yield problem(table, kind=step.statement.kind)
-    for _ in step.statement.of_kind("TOGGLE TRIGGER"):
-        yield problem(step.target, kind="ENABLE or DISABLE TRIGGER")
+def trigger(context: RuleContext) -> Iterator[Problem]:
+    table = context.statement.table
+    if context.statement.kind in ("CREATE TRIGGER", "DROP TRIGGER") and table:
+        yield problem(table, kind=context.statement.kind)
+    for _ in context.statement.of_kind("TOGGLE TRIGGER"):
+        yield problem(context.target, kind="ENABLE or DISABLE TRIGGER")
 
 
 @of_statement(
@@ -424,25 +429,25 @@ def trigger(step: Step) -> Iterator[Problem]:
     "it refers to as well.",
     instead="# one constraint for each revision, and a foreign key in one before its table",
 )
-def drop_constraint(step: Step) -> Iterator[Problem]:
-    for action in step.statement.of_kind("DROP CONSTRAINT"):
-        known = step.before.table(step.target).constraints.get(action.name)
+def drop_constraint(context: RuleContext) -> Iterator[Problem]:
+    for action in context.statement.of_kind("DROP CONSTRAINT"):
+        known = context.before.table(context.target).constraints.get(action.name)
         parent = f" and {known.references}" if known and known.references else ""
         yield problem(
-            step.target,
+            context.target,
             name=action.name,
-            tables=f"{step.target}{parent}",
-            severity="info" if _is_proven_not_null(step, action.name) else "",
+            tables=f"{context.target}{parent}",
+            severity="info" if _is_proven_not_null(context, action.name) else "",
         )
-    if step.statement.kind == "DROP TABLE":
-        for table in step.statement.targets:
-            for key in step.before.foreign_keys(table):
+    if context.statement.kind == "DROP TABLE":
+        for table in context.statement.targets:
+            for key in context.before.foreign_keys(table):
                 yield problem(table, name=str(table), tables=str(key.references))
 
 
-def _is_proven_not_null(step: Step, name: str) -> bool:
-    """Whether this is the last step of making a column NOT NULL: its CHECK has done its work."""
-    table = step.before.table(step.target)
+def _is_proven_not_null(context: RuleContext, name: str) -> bool:
+    """Whether this is the last context of making a column NOT NULL: its CHECK has done its work."""
+    table = context.before.table(context.target)
     known = table.constraints.get(name)
     return bool(known and known.kind == "CHECK" and known.valid) and any(
         column.not_null and known and any(token.name == key for token in known.expression)

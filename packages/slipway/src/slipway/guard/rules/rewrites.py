@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
-from slipway.guard.rule import Problem, Step, of_statement, problem
+from slipway.guard.rule import Problem, RuleContext, of_statement, problem
 from slipway.guard.schema import uses
 from slipway.guard.sql.lexer import Token
-from slipway.guard.sql.statements import Column, Type, parse
+from slipway.guard.sql.model import Column, Type
+from slipway.guard.sql.parser import parse
 
 REWRITE = "Every row is written again, with all indexes, under ACCESS EXCLUSIVE: nobody reads or "
 
@@ -21,8 +22,8 @@ REWRITE = "Every row is written again, with all indexes, under ACCESS EXCLUSIVE:
 op.execute("REFRESH MATERIALIZED VIEW CONCURRENTLY {table}")
 # a table: the extension pg_repack, outside of migrations, or a time at which nobody uses it""",
 )
-def table_rewrite(step: Step) -> Iterator[Problem]:
-    statement = step.statement
+def table_rewrite(context: RuleContext) -> Iterator[Problem]:
+    statement = context.statement
     kind = statement.kind
     whole = kind == "CLUSTER" or (kind == "VACUUM" and "FULL" in statement.flags)
     if whole or (kind == "REFRESH" and "CONCURRENTLY" not in statement.flags):
@@ -31,7 +32,7 @@ def table_rewrite(step: Step) -> Iterator[Problem]:
     options = ("SET LOGGED", "SET UNLOGGED", "SET TABLESPACE", "SET ACCESS", "SET EXPRESSION")
     if kind in ("ALTER TABLE", "ALTER INDEX", "ALTER MATERIALIZED VIEW"):
         for action in statement.of_kind(*options):
-            yield problem(step.target, operation=action.kind)
+            yield problem(context.target, operation=action.kind)
 
 
 @of_statement(
@@ -48,22 +49,22 @@ def table_rewrite(step: Step) -> Iterator[Problem]:
 # 3. a release that reads {column}_new
 # 4. phase = "contract": op.drop_column("{table}", "{column}")""",
 )
-def change_column_type(step: Step) -> Iterator[Problem]:
-    for action in step.statement.of_kind("ALTER TYPE"):
-        known = step.before.column(step.target, action.name)
-        old = known.type if known and known.type.name else _type(step.existing_type)
-        if step.statement.kind != "ALTER TABLE" or (action.plain and old == action.type):
+def change_column_type(context: RuleContext) -> Iterator[Problem]:
+    for action in context.statement.of_kind("ALTER TYPE"):
+        known = context.before.column(context.target, action.name)
+        old = known.type if known and known.type.name else _type(context.existing_type)
+        if context.statement.kind != "ALTER TABLE" or (action.plain and old == action.type):
             continue
-        constraints = step.before.table(step.target).constraints.values()
+        constraints = context.before.table(context.target).constraints.values()
         checked = any(c.kind == "CHECK" and uses(c, action.name) for c in constraints)
         # Only the index of a plain column keeps its file.
         indexed = any(
-            index.table == step.target and action.name in index.within
-            for index in step.before.indexes.values()
+            index.table == context.target and action.name in index.within
+            for index in context.before.indexes.values()
         )
         keeps = action.plain and not (checked or indexed) and is_coercible(old, action.type)
         yield problem(
-            step.target,
+            context.target,
             column=action.name,
             type=str(action.type),
             severity="warning" if keeps else "",
@@ -109,9 +110,9 @@ def _fits(old: tuple[int, ...], new: tuple[int, ...]) -> bool:
 # ---- New columns
 
 
-def _added(step: Step) -> Iterator[Column]:
-    if step.statement.kind in ("ALTER TABLE", "ALTER FOREIGN TABLE"):
-        for action in step.statement.of_kind("ADD COLUMN"):
+def _added(context: RuleContext) -> Iterator[Column]:
+    if context.statement.kind in ("ALTER TABLE", "ALTER FOREIGN TABLE"):
+        for action in context.statement.of_kind("ADD COLUMN"):
             if action.column:
                 yield action.column
 
@@ -129,10 +130,10 @@ op.alter_column("{table}", "{column}", server_default=sa.text("{function}()"))
 from slipway.operations import update_in_batches
 update_in_batches("{table}", "{column} = DEFAULT", where="{column} IS NULL")""",
 )
-def volatile_default(step: Step) -> Iterator[Problem]:
-    for column in _added(step):
+def volatile_default(context: RuleContext) -> Iterator[Problem]:
+    for column in _added(context):
         if function := volatile_function(column.default):
-            yield problem(step.target, column=column.name, function=function)
+            yield problem(context.target, column=column.name, function=function)
 
 
 # Functions of PostgreSQL that give the same result for all rows of a statement; of a function that
@@ -180,10 +181,10 @@ op.alter_column("{table}", "{column}", server_default=sa.text("nextval('{table}_
 from slipway.operations import update_in_batches
 update_in_batches("{table}", "{column} = DEFAULT", where="{column} IS NULL")""",
 )
-def add_identity(step: Step) -> Iterator[Problem]:
-    for column in _added(step):
+def add_identity(context: RuleContext) -> Iterator[Problem]:
+    for column in _added(context):
         if column.identity:
-            yield problem(step.target, column=column.name)
+            yield problem(context.target, column=column.name)
 
 
 @of_statement(
@@ -197,12 +198,12 @@ def add_identity(step: Step) -> Iterator[Problem]:
 op.add_column("{table}", sa.Column("{column}", ..., sa.Computed("...", persisted=False)))
 # before: a view; or a plain column, a trigger, and update_in_batches""",
 )
-def add_stored_column(step: Step) -> Iterator[Problem]:
-    for column in _added(step):
+def add_stored_column(context: RuleContext) -> Iterator[Problem]:
+    for column in _added(context):
         # Before PostgreSQL 18, SQLAlchemy adds STORED where nothing is said.
-        stored = ("STORED", "UNSAID") if step.postgresql < 18 else ("STORED",)
+        stored = ("STORED", "UNSAID") if context.postgresql < 18 else ("STORED",)
         if column.generated in stored:
-            yield problem(step.target, column=column.name)
+            yield problem(context.target, column=column.name)
 
 
 @of_statement(
@@ -222,7 +223,7 @@ op.create_check_constraint(
 from slipway.operations import validate_constraint
 validate_constraint("ck_{table}_{column}", "{table}")""",
 )
-def add_checked_column(step: Step) -> Iterator[Problem]:
-    for column in _added(step):
-        if column.has("CHECK") or column.type.name in step.before.constrained_domains:
-            yield problem(step.target, column=column.name)
+def add_checked_column(context: RuleContext) -> Iterator[Problem]:
+    for column in _added(context):
+        if column.has("CHECK") or column.type.name in context.before.constrained_domains:
+            yield problem(context.target, column=column.name)

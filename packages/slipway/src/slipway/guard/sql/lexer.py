@@ -57,6 +57,9 @@ class Token:
         return self.text[self.text.index("'") + 1 :].removesuffix("'").replace("''", "'")
 
 
+Tokens = tuple[Token, ...]
+
+
 def tokens(sql: str) -> Iterator[Token]:
     """All tokens, with space and comments: their texts together are `sql` again."""
     position = 0

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from slipway.guard.sql.statements import Action, Statement, parse
+from slipway.guard.sql.model import Action, Statement
+from slipway.guard.sql.parser import parse
 from slipway.locks import Mode, Waiting, strongest
 from slipway.rehearse.report.stats import Step
 

@@ -7,10 +7,10 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import quote
 
-from slipway.report import LEVELS, Finding, Report
+from slipway.report import LEVELS, Finding, Report, filled
 
 CLEAN, FOUND, USAGE, FAILED = 0, 1, 2, 3
 EXIT_CODES = """\
@@ -28,8 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def show(report: Report, arguments: argparse.Namespace) -> int:
     """Print a report as the options of `add_arguments` want it; return the exit code."""
-    if printed := FORMATS[arguments.format](report):
-        print(printed)
+    FORMATS[arguments.format](report, sys.stdout)
     if arguments.format in ("json", "sarif") and not report.looked_at:
         print(report.verdict, file=sys.stderr)
     return FOUND if report.fails(arguments.fail_on) else CLEAN
@@ -45,11 +44,11 @@ def relative(path: Path) -> str:
 # ---- For people
 
 
-def text(report: Report) -> str:
-    """Print to the terminal, or to whatever stands in its place; nothing is left to print."""
+def text(report: Report, stream: TextIO) -> None:
+    """Write for a terminal, with colours if the stream is one."""
     from rich.console import Console  # only here: it is slow to import
 
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = Console(file=stream, highlight=False, markup=False, soft_wrap=True)
     colours = {"error": "bold red", "warning": "yellow", "info": "cyan"}
     for finding in report.findings:
         console.print(f"{relative(finding.file)}:{finding.line}", style="bold", end=": ")
@@ -67,7 +66,6 @@ def text(report: Report) -> str:
         place = f"{relative(finding.file)}:{finding.line}"
         console.print(f"{place}: permitted[{finding.rule}] {finding.reason}", style="dim")
     console.print(report.verdict, style="bold")
-    return ""
 
 
 def _visible(line: str) -> str:
@@ -101,18 +99,16 @@ def _record(finding: Finding) -> dict[str, Any]:
     }
 
 
-def json_(report: Report) -> str:
+def json_(report: Report, stream: TextIO) -> None:
     suppressed = [{**_record(finding), "reason": finding.reason} for finding in report.permitted]
-    return json.dumps(
-        {
-            "verdict": report.verdict,
-            "findings": [_record(finding) for finding in report.findings],
-            "suppressed": suppressed,
-            "looked_at": [relative(source) for source in report.looked_at],
-            **report.details,
-        },
-        indent=2,
-    )
+    parts = {
+        "verdict": report.verdict,
+        "findings": [_record(finding) for finding in report.findings],
+        "suppressed": suppressed,
+        "looked_at": [relative(source) for source in report.looked_at],
+        **report.details,
+    }
+    print(json.dumps(parts, indent=2), file=stream)
 
 
 def _advice(finding: Finding) -> str:
@@ -125,22 +121,23 @@ SARIF_SCHEMA = (
 )
 
 
-def sarif(report: Report) -> str:
+def sarif(report: Report, stream: TextIO) -> None:
     """SARIF 2.1.0 (OASIS), as code scanning services take it."""
     results = [_sarif_result(finding) for finding in (*report.findings, *report.permitted)]
     rules = [
         {
             "id": rule.name,
-            "shortDescription": {"text": rule.summary},
+            "shortDescription": {"text": filled(rule.summary)},
             "fullDescription": {"text": rule.why},
-            "help": {"text": rule.instead},
+            "help": {"text": filled(rule.instead)},
             "defaultConfiguration": {"level": SARIF_LEVELS[rule.severity]},
         }
         for rule in report.rules.values()
     ]
     driver = {"name": report.title, "rules": rules}
     run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
-    return json.dumps({"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2)
+    log = {"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}
+    print(json.dumps(log, indent=2), file=stream)
 
 
 def _sarif_result(finding: Finding) -> dict[str, Any]:
@@ -159,7 +156,7 @@ def _sarif_result(finding: Finding) -> dict[str, Any]:
     return result
 
 
-def github(report: Report) -> str:
+def github(report: Report, stream: TextIO) -> None:
     """Workflow commands, which become annotations on the lines of a pull request."""
     commands = {"error": "error", "warning": "warning", "info": "notice"}
     lines = [
@@ -168,7 +165,7 @@ def github(report: Report) -> str:
         f"::{_data(_advice(finding))}"
         for finding in report.findings
     ]
-    return "\n".join([*lines, report.verdict])
+    print(*lines, report.verdict, sep="\n", file=stream)
 
 
 def _data(value: str) -> str:
@@ -179,7 +176,7 @@ def _property(value: str) -> str:
     return _data(value).replace(":", "%3A").replace(",", "%2C")
 
 
-def markdown(report: Report) -> str:
+def markdown(report: Report, stream: TextIO) -> None:
     """A summary for the page of a job."""
     lines = [f"## {report.title[0].upper()}{report.title[1:]}", "", report.verdict]
     if report.findings:
@@ -189,7 +186,7 @@ def markdown(report: Report) -> str:
     if report.permitted:
         lines += ["", "Permitted:", "", "| | rule | where | why |", "|---|---|---|---|"]
         lines += [_row(finding.severity, finding, finding.reason) for finding in report.permitted]
-    return "\n".join(lines)
+    print(*lines, sep="\n", file=stream)
 
 
 def _row(severity: str, finding: Finding, said: str) -> str:
@@ -210,7 +207,7 @@ def _details(finding: Finding) -> Iterator[str]:
     yield from (finding.instead, fence, "", "</details>")
 
 
-FORMATS: dict[str, Callable[[Report], str]] = {
+FORMATS: dict[str, Callable[[Report, TextIO], None]] = {
     "text": text,
     "json": json_,
     "sarif": sarif,

@@ -22,20 +22,39 @@ DECLARE_RULES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """What a command looks for: `why` is what happens to the service otherwise, `instead` the code
-    to write."""
+    """What a command looks for.
+
+    Attributes:
+        severity: One of `LEVELS`, or another that the project gives it.
+        summary: What is wrong, with the {fields} of a finding.
+        why: What happens to the service otherwise.
+        instead: What to write, with the {fields} of a finding.
+        example: A revision's `upgrade()` that breaks it, or what leads to it.
+        reference: Section of the PostgreSQL manual: `explicit-locking.html`.
+        locks: Whether it is about locks, which do not matter on small tables.
+        contract: Whether a revision with `phase = "contract"` may do it.
+    """
 
     name: str
     severity: str
     summary: str
     why: str
     instead: str
+    example: str = ""
+    reference: str = ""
+    locks: bool = False
+    contract: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Something that a rule is broken by, in a `line` of a revision's `file`; `reason` says why it
-    is permitted."""
+    """A place that breaks a rule.
+
+    Attributes:
+        line: Innermost line of the file that it comes from.
+        callers: Lines of the same file that led there, innermost first.
+        reason: Why it is permitted.
+    """
 
     rule: str
     severity: str
@@ -43,6 +62,7 @@ class Finding:
     instead: str
     file: Path
     line: int = 1
+    callers: tuple[int, ...] = ()
     revision: str = ""
     sql: str = ""
     reason: str = ""

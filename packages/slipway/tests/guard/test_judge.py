@@ -44,4 +44,4 @@ def test_any_statements_can_be_judged(statements: list[RecordedStatement]) -> No
     for finding in run.findings:
         assert finding.message
         assert finding.instead
-        assert finding.lines
+        assert finding.line

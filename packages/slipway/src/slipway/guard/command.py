@@ -5,17 +5,17 @@ import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
-from slipway import output, report
-from slipway.guard.judge import Finding, Judgement, judge
-from slipway.guard.rule import RULES, Rule
+from slipway import output
+from slipway.guard.judge import judge
+from slipway.guard.report import to_report
+from slipway.guard.rule import RULES
 from slipway.guard.squawk import second_opinion
 from slipway.output import CLEAN, EXIT_CODES, FAILED
 from slipway.project import selection
 from slipway.project.configuration import ProjectError, from_arguments
-from slipway.report import Report, count, filled
+from slipway.report import Report, Rule, check, filled
 
 EPILOG = f"""\
 {selection.EPILOG}{EXIT_CODES}
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
 def guard(arguments: argparse.Namespace) -> Report:
     """Judge what the arguments name."""
     configuration = from_arguments(arguments)
-    report.check(configuration.severities)
+    check(configuration.severities)
     selected = selection.select(configuration, arguments)
     judgement = judge(
         selected.history,
@@ -72,7 +72,7 @@ def guard(arguments: argparse.Namespace) -> Report:
         whole_chain=not arguments.files,
         second_opinion=second_opinion(configuration.postgresql) if arguments.squawk else None,
     )
-    return told(judgement)
+    return to_report(judgement, configuration.documentation)
 
 
 @contextmanager
@@ -86,51 +86,6 @@ def _collector_at_rest() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-# ---- What is told
-
-
-def told(judgement: Judgement) -> Report:
-    """What was judged, as a report."""
-    found = Report(
-        title="migration guard",
-        verdict="",
-        findings=tuple(map(_finding, judgement.findings)),
-        permitted=tuple(map(_finding, judgement.suppressed)),
-        looked_at=tuple(source.file for source in judgement.looked_at),
-        rules={rule.name: _rule(rule) for rule in RULES.values()},
-    )
-    return replace(found, verdict=_verdict(found))
-
-
-def _finding(finding: Finding) -> report.Finding:
-    times = f" ({finding.times} times)" if finding.times > 1 else ""
-    return report.Finding(
-        rule=finding.rule,
-        severity=finding.severity,
-        message=finding.message + times,
-        instead=finding.instead,
-        file=finding.source.file,
-        line=finding.line,
-        revision=finding.source.revision,
-        sql=finding.sql,
-        reason=finding.reason,
-    )
-
-
-def _rule(rule: Rule) -> report.Rule:
-    return replace(rule, summary=filled(rule.summary), instead=filled(rule.instead))
-
-
-def _verdict(found: Report) -> str:
-    if not found.looked_at and not found.findings:
-        return "Looked at nothing: no revision is new (--all takes all of them)."
-    counts = found.counts() or "nothing found"
-    permitted = f", {len(found.permitted)} permitted" if found.permitted else ""
-    verdict = f"Looked at {count(len(found.looked_at), 'revision')}: {counts}{permitted}."
-    rules = [finding.rule for finding in found.findings if finding.rule in RULES]
-    return f"{verdict} Why: slipway guard --explain {rules[0]}" if rules else verdict
 
 
 def explain(rule: Rule) -> str:

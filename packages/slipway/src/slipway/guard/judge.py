@@ -15,42 +15,26 @@ from slipway.guard.rule import (
     STATEMENT_CHECKS,
     Problem,
     RevisionContext,
-    Rule,
     RuleContext,
+    finding,
     problem,
 )
 from slipway.guard.schema import Moment, Schema
 from slipway.guard.sql.model import Name, Statement
 from slipway.guard.sql.parser import parse
+from slipway.guard.suppress import suppress
 from slipway.project.configuration import Configuration
 from slipway.project.history import Difference, History
-from slipway.project.source import Source, Suppression
-from slipway.report import filled
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    rule: str
-    severity: str
-    source: Source
-    lines: tuple[int, ...]  # the innermost first, then those that led there
-    sql: str
-    message: str
-    instead: str
-    contract: bool = False
-    times: int = 1
-    reason: str = ""  # why it is suppressed, ...
-    allowed_at: int = 0  # ... and on which line
-
-    @property
-    def line(self) -> int:
-        return self.lines[0] if self.lines else 1
+from slipway.project.source import Source
+from slipway.report import Finding, Rule, severe
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
+    """What the guard found, and what is `permitted`, in the revisions that it looked at."""
+
     findings: tuple[Finding, ...]
-    suppressed: tuple[Finding, ...]
+    permitted: tuple[Finding, ...]
     looked_at: tuple[Source, ...]
 
 
@@ -88,24 +72,29 @@ def judge(
             found += run.findings
             statements += [(source, recorded) for recorded in recording.statements]
     if second_opinion:
-        known = {(f.rule, f.source.file, f.line) for f in found}
+        known = {(f.rule, f.file, f.line) for f in found}
         others = second_opinion(statements)
-        found += [f for f in others if (f.rule, f.source.file, f.line) not in known]
-    kept, suppressed = _suppress(_severe(_counted(found), configuration))
-    used = {(f.source.file, f.allowed_at, f.rule) for f in suppressed}
+        found += [f for f in others if (f.rule, f.file, f.line) not in known]
+    suppressed = suppress(
+        severe(_counted(found), configuration.severities), _sources(history, difference)
+    )
     off = {rule for rule, severity in configuration.severities.items() if severity == "off"}
     mistakes = [
-        finding(RULES["bad-suppression"], problem(reason=reason), source, (suppression.line,))
+        finding(RULES["bad-suppression"], problem(reason=reason), source, (line,))
         for source in looked_at
-        for suppression in source.suppressions
-        for reason in _mistakes(source, suppression, used, off, source.file in failed)
+        for line, reason in suppressed.mistakes(source, off, failed=source.file in failed)
     ]
-    kept += _severe(mistakes, configuration)
+    kept = [*suppressed.kept, *severe(mistakes, configuration.severities)]
     return Judgement(
-        findings=tuple(sorted(kept, key=lambda f: (str(f.source.file), f.line))),
-        suppressed=tuple(suppressed),
+        findings=tuple(sorted(kept, key=lambda f: (str(f.file), f.line))),
+        permitted=tuple(suppressed.permitted),
         looked_at=tuple(looked_at),
     )
+
+
+def _sources(history: History, difference: Difference | None) -> dict[Path, Source]:
+    deleted = difference.deleted if difference else ()
+    return {source.file: source for source in (*deleted, *history.sources)}
 
 
 def replay(
@@ -167,7 +156,7 @@ class _RevisionRun:
 
     def __post_init__(self) -> None:
         self.findings: list[Finding] = []
-        self.contexts: list[RuleContext] = []
+        self.statements: list[RuleContext] = []
 
     def go(self, *, judging: bool) -> None:
         earlier: list[Statement] = []
@@ -219,14 +208,16 @@ class _RevisionRun:
             held=dict(held),
             postgresql=self.configuration.postgresql,
         )
-        self.contexts.append(context)
+        self.statements.append(context)
         for rule, check in STATEMENT_CHECKS:
             for found in check(context):
                 self._add(rule, found, context.lines, context.sql)
 
     def _whole(self) -> None:
         judged = RevisionContext(
-            source=self.source, contexts=self.contexts, applications=self.configuration.applications
+            source=self.source,
+            statements=self.statements,
+            applications=self.configuration.applications,
         )
         for rule, check in REVISION_CHECKS:
             for found in check(judged):
@@ -254,37 +245,16 @@ class _RevisionRun:
         self.findings.append(finding(rule, found, self.source, lines, sql))
 
 
-def finding(
-    rule: Rule, found: Problem, source: Source, lines: tuple[int, ...], sql: str = ""
-) -> Finding:
-    fields = found.fields.items()
-    return Finding(
-        rule=rule.name,
-        severity=found.severity or rule.severity,
-        contract=rule.contract or found.contract,
-        source=source,
-        lines=lines,
-        sql=sql,
-        message=filled(rule.summary, fields),
-        instead=filled(found.instead or rule.instead, fields),
-    )
-
-
 def _counted(findings: Iterable[Finding]) -> list[Finding]:
     """The same thing said once, however often a loop does it."""
-    found: dict[tuple[object, ...], Finding] = {}
+
+    found: dict[tuple[object, ...], list[Finding]] = {}
     for item in findings:
-        key = (item.rule, item.source.file, item.line, item.message)
-        before = found.get(key)
-        found[key] = replace(before, times=before.times + 1) if before else item
-    return list(found.values())
-
-
-def _severe(findings: Iterable[Finding], configuration: Configuration) -> list[Finding]:
-    """The findings with the severities that the project gives them."""
-    severities = configuration.severities
-    severe = [replace(f, severity=severities.get(f.rule, f.severity)) for f in findings]
-    return [finding for finding in severe if finding.severity != "off"]
+        found.setdefault((item.rule, item.file, item.line, item.message), []).append(item)
+    return [
+        replace(same[0], message=f"{same[0].message} ({len(same)} times)") if same[1:] else same[0]
+        for same in found.values()
+    ]
 
 
 # ---- The chain
@@ -311,53 +281,3 @@ def _chain(
             others = ", ".join(other.revision for other in heads if other is not head)
             reason = f"{head.revision} is a head, and so is {others}"
             yield found("multiple-heads", head, "down_revision", reason)
-
-
-# ---- Suppressions
-
-FOREIGN = "squawk/"  # rules of others, which do not look each time
-
-
-def _suppress(findings: Iterable[Finding]) -> tuple[list[Finding], list[Finding]]:
-    """Part what is left from what is permitted."""
-    kept, suppressed = [], []
-    for item in findings:
-        if covering := _covering(item):
-            suppressed.append(replace(item, reason=covering.reason, allowed_at=covering.line))
-        elif item.contract and item.source.phase == "contract":
-            suppressed.append(replace(item, reason='phase = "contract"'))
-        else:
-            kept.append(item)
-    return kept, suppressed
-
-
-def _covering(found: Finding) -> Suppression | None:
-    """The suppression nearest to a finding."""
-    fitting = [
-        suppression
-        for suppression in found.source.suppressions
-        if found.rule in suppression.rules
-        and suppression.reason
-        and (suppression.whole_file or any(line in suppression.covers for line in found.lines))
-    ]
-    return min(fitting, key=lambda s: (s.whole_file, len(s.covers)), default=None)
-
-
-def _mistakes(
-    source: Source,
-    suppression: Suppression,
-    used: set[tuple[Path, int, str]],
-    off: set[str],
-    failed: bool,
-) -> Iterator[str]:
-    if not suppression.rules or not suppression.reason:
-        yield "write it as `# guard: allow[rule] reason`"
-        return
-    for name in suppression.rules:
-        if name.startswith(FOREIGN):
-            continue
-        if name not in RULES or name == "bad-suppression":
-            yield f"there is no rule {name!r} to allow"
-        # What a revision that was not seen to its end would have done is not known.
-        elif (source.file, suppression.line, name) not in used and not failed and name not in off:
-            yield f"nothing here breaks {name}: delete it"

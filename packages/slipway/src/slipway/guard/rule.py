@@ -4,22 +4,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from slipway import report
 from slipway.guard.schema import Moment, Schema
 from slipway.guard.sql.model import Name, Statement
 from slipway.project.source import Source
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rule(report.Rule):
-    """`summary` and `instead` have {fields} that a `Problem` fills in.
-
-    Of a rule on `locks`, small tables are exempt; what a rule of the `contract` phase forbids, a
-    revision with `phase = "contract"` may do.
-    """
-
-    locks: bool = False
-    contract: bool = False
+from slipway.report import Finding, Rule, filled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,3 +121,33 @@ def problem(
         lines=lines,
         fields=fields,
     )
+
+
+def finding(
+    rule: Rule, problem: Problem, source: Source, lines: tuple[int, ...], sql: str = ""
+) -> Finding:
+    """Make a finding of a problem.
+
+    Args:
+        lines: of the source, innermost first; its first line if there are none.
+    """
+    fields = problem.fields.items()
+    line, *callers = lines or (1,)
+    return Finding(
+        rule=rule.name,
+        severity=problem.severity or rule.severity,
+        message=filled(rule.summary, fields),
+        instead=filled(problem.instead or rule.instead, fields),
+        file=source.file,
+        line=line,
+        callers=tuple(callers),
+        revision=source.revision,
+        sql=sql,
+        reason=contract_reason(source, rule, problem),
+    )
+
+
+def contract_reason(source: Source, rule: Rule, problem: Problem | None = None) -> str:
+    """Why the phase of a revision permits what a rule is about, if it does."""
+    of_contract = rule.contract or bool(problem and problem.contract)
+    return 'phase = "contract"' if of_contract and source.phase == "contract" else ""

@@ -12,12 +12,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from slipway.guard.judge import FOREIGN, Finding, SecondOpinion
+from slipway.guard.judge import SecondOpinion
 from slipway.guard.record import RecordedStatement
-from slipway.guard.rule import RULES
+from slipway.guard.rule import RULES, contract_reason
+from slipway.guard.suppress import FOREIGN
 from slipway.project.configuration import ProjectError
 from slipway.project.source import Source
-from slipway.report import filled
+from slipway.report import Finding, filled
 
 OURS = {
     "adding-foreign-key-constraint": "foreign-key-scan",
@@ -108,14 +109,17 @@ def _lines(
 
 def _finding(item: dict[str, Any], source: Source, recorded: RecordedStatement) -> Finding:
     name = item["rule_name"]
-    ours = OURS.get(name, "")
+    ours = RULES.get(OURS.get(name, ""))
+    line, *callers = recorded.lines or (1,)
     return Finding(
-        rule=ours or FOREIGN + name,
-        contract=bool(ours) and RULES[ours].contract,
+        rule=ours.name if ours else FOREIGN + name,
         severity="error" if item["level"] == "Error" else "warning",
-        source=source,
-        lines=recorded.lines,
-        sql=recorded.sql,
         message=f"squawk: {item['message']}",
-        instead=filled(RULES[ours].instead) if ours else item.get("help") or "",
+        instead=filled(ours.instead) if ours else item.get("help") or "",
+        file=source.file,
+        line=line,
+        callers=tuple(callers),
+        revision=source.revision,
+        sql=recorded.sql,
+        reason=contract_reason(source, ours) if ours else "",
     )

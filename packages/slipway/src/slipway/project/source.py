@@ -25,17 +25,6 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Suppression:
-    """A comment `# guard: allow[rule, rule] reason`; no rules and no reason if it is malformed."""
-
-    line: int
-    covers: range
-    whole_file: bool
-    rules: tuple[str, ...] = ()
-    reason: str = ""
-
-
-@dataclass(frozen=True)
 class Source:
     file: Path
     text: str = ""
@@ -84,7 +73,7 @@ class Source:
     def imports(self) -> tuple[Reference, ...]:
         """The full names of all that is imported, wherever and however."""
         found = []
-        for node in self._nodes:
+        for node in self.nodes:
             if isinstance(node, ast.Import):
                 found += [Reference(alias.name, node.lineno, False) for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
@@ -112,7 +101,7 @@ class Source:
         return tuple(sorted(found, key=lambda reference: reference.line))
 
     def _aliases(self) -> Iterator[tuple[str, str]]:
-        for node in self._nodes:
+        for node in self.nodes:
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     first = alias.name.partition(".")[0]
@@ -148,47 +137,7 @@ class Source:
         )
 
     @cached_property
-    def suppressions(self) -> tuple[Suppression, ...]:
-        if self.error or "guard" not in self.text:
-            return ()
-        return tuple(
-            self._suppression(line, alone, comment[match.end() :])
-            for line, alone, comment in self.comments
-            if (match := re.search(r"#\s*guard\s*:", comment, re.IGNORECASE))
-        )
-
-    def _suppression(self, line: int, alone: bool, text: str) -> Suppression:
-        match = re.fullmatch(r"\s*allow\s*\[([\w\s,/-]+)\]\s*(\S.*)", text)
-        names = match[1].split(",") if match else []
-        rules = tuple(name.strip() for name in names)
-        covers = self._covered(line, alone)
-        reason = match[2].strip() if match else ""
-        return Suppression(line, covers or range(0), covers is None, rules, reason)
-
-    def _covered(self, line: int, alone: bool) -> range | None:
-        """The lines of the statement that a comment belongs to; None for the whole file.
-
-        That is the statement it stands in or behind, or else the next one. Alone on a line outside
-        all functions, it is for the file.
-        """
-        around = [node for node in self._statements if line in _lines(node)]
-        simple = [node for node in around if not hasattr(node, "body")]
-        if simple:
-            return _lines(simple[-1])
-        if not alone:  # behind the head of a block
-            heads = [node for node in around if line < node.body[0].lineno]  # type: ignore[attr-defined]
-            return _lines(heads[-1]) if heads else range(0)
-        if not around:
-            return None
-        after = [node for node in self._statements if node.lineno > line]
-        return _lines(min(after, key=lambda node: node.lineno)) if after else range(0)
-
-    @cached_property
-    def _statements(self) -> tuple[ast.stmt, ...]:
-        return tuple(node for node in self._nodes if isinstance(node, ast.stmt))
-
-    @cached_property
-    def _nodes(self) -> tuple[ast.AST, ...]:
+    def nodes(self) -> tuple[ast.AST, ...]:
         """The outer before the inner."""
         return tuple(ast.walk(self.tree))
 
@@ -255,9 +204,3 @@ def _is_nothing(node: ast.stmt) -> bool:
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return node.value.value is Ellipsis
     return isinstance(node, ast.Pass) or (isinstance(node, ast.Return) and node.value is None)
-
-
-def _lines(node: ast.stmt) -> range:
-    decorators = getattr(node, "decorator_list", [])
-    first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
-    return range(first, (node.end_lineno or node.lineno) + 1)

@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import Console
 
 from slipway import output
-from slipway.guard.command import told
 from slipway.guard.judge import judge
+from slipway.guard.report import to_report
 from slipway.project import selection
 from slipway.project.configuration import Configuration, ProjectError, from_arguments
 from slipway.project.source import Source
@@ -200,7 +200,7 @@ def _with_guard(
 ) -> Report:
     """The guard's findings beside the rehearsal's, without those that it disproves."""
     judgement = judge(chosen.history, chosen.sources, configuration, difference=chosen.difference)
-    guarded = told(judgement)
+    guarded = to_report(judgement)
     kept, cleared = clear(
         guarded.findings,
         outcome.rehearsal.traced,

@@ -29,7 +29,9 @@ from slipway.project.source import Reference
     'create_index_concurrently("ix_t_c", "t", ["c"])',
 )
 def mixed_autocommit(revision: RevisionContext) -> Iterator[Problem]:
-    statements = [context for context in revision.statements if context.statement.kind not in HARMLESS]
+    statements = [
+        context for context in revision.statements if context.statement.kind not in HARMLESS
+    ]
     if len({context.autocommit for context in statements}) == 2:
         second = next(
             context for context in statements if context.autocommit != statements[0].autocommit

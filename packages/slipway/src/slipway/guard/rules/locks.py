@@ -446,7 +446,7 @@ def drop_constraint(context: RuleContext) -> Iterator[Problem]:
 
 
 def _is_proven_not_null(context: RuleContext, name: str) -> bool:
-    """Whether this is the last context of making a column NOT NULL: its CHECK has done its work."""
+    """Whether this is the last step of making a column NOT NULL: its CHECK has done its work."""
     table = context.before.table(context.target)
     known = table.constraints.get(name)
     return bool(known and known.kind == "CHECK" and known.valid) and any(

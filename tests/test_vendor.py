@@ -10,7 +10,6 @@ import pytest
 from packages.slipway.tests.processes import run
 from packages.vendored_wheel import LOCAL, VENDOR, contents, version
 from tests.conftest import Render
-from tests.test_render import files
 
 
 def test_the_committed_wheel_is_the_library_of_this_commit(template: Path) -> None:
@@ -64,13 +63,3 @@ def test_no_index_can_serve_another_library_of_the_name(tmp_path: Path) -> None:
 
     assert "alembic-slipway==9999" in resolve("alembic-slipway").stdout
     assert resolve(f"alembic-slipway=={version()}").returncode
-
-
-def test_a_new_project_is_mostly_its_owner_s(template: Path) -> None:
-    """What a reviewer of the first commit has to read."""
-    source = template / "template/src"
-    python = [name for name in files(source) if name.endswith(".py")]
-
-    assert {Path(name).parts[0] for name in python} == {"app", "migrations"}
-    lines = [len((source / name).read_text("utf-8").splitlines()) for name in python]
-    assert sum(lines) <= 2900

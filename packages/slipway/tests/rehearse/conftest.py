@@ -17,7 +17,7 @@ from packages.slipway.tests.history import History
 from packages.slipway.tests.rehearse.project import Rehearsed, Tracing, rehearsed
 from packages.slipway.tests.rehearse.recorded import rehearse
 from slipway.rehearse.model import Rehearsal
-from slipway.rehearse.seeding.catalogue import Table, read_tables
+from slipway.rehearse.seeding.catalogue import CatalogTable, read_tables
 from slipway.rehearse.seeding.rows import Filled, fill
 
 NUMBERS = count()
@@ -34,12 +34,12 @@ class Database:
                 cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
-    def count(self, table: Table) -> int:
+    def count(self, table: CatalogTable) -> int:
         [(number,)] = self.run(f"SELECT count(*) FROM {table.own}")  # noqa: S608
         return int(number)
 
-    def tables(self) -> dict[str, Table]:
-        async def read() -> Sequence[Table]:
+    def tables(self) -> dict[str, CatalogTable]:
+        async def read() -> Sequence[CatalogTable]:
             engine = create_async_engine(make_url(self.url).set(drivername="postgresql+asyncpg"))
             async with engine.connect() as connection:
                 tables = await read_tables(connection)

@@ -13,7 +13,7 @@ from packages.slipway.tests.history import ENV, History
 from packages.slipway.tests.processes import until
 from packages.slipway.tests.rows import ROOT
 from packages.slipway.tests.traffic import WAITING
-from slipway.rehearse.model import Applied, Rehearsal, Request, Statement
+from slipway.rehearse.model import AppliedRevision, Rehearsal, Request, TracedStatement
 
 # Longer than a busy machine stands still.
 LOCK_TIMEOUT = 1.5
@@ -69,7 +69,7 @@ def rehearse(
             history.upgrade(**variables)
     report = json.loads(record.read_text())
     watched = [
-        Statement(**{**fields, "rewritten": tuple(fields.get("rewritten", ()))})
+        TracedStatement(**{**fields, "rewritten": tuple(fields.get("rewritten", ()))})
         for fields in report["statements"]
     ]
     return Rehearsal(
@@ -78,7 +78,7 @@ def rehearse(
         rows=dict.fromkeys(tables, rows),
         rate=len(requests) / (max(r.started for r in requests) - min(r.started for r in requests)),
         lock_timeout=LOCK_TIMEOUT,
-        applied=tuple(Applied(**fields) for fields in report["applied"]),
+        applied=tuple(AppliedRevision(**fields) for fields in report["applied"]),
         traced=tuple(statement for statement in watched if not statement.error),
         watched=tuple(replace(s, locks={}, held={}, rewritten=(), scanned={}) for s in watched),
         requests=requests,

@@ -9,8 +9,8 @@ import pytest
 from packages.slipway.tests.guard.project import Case, each
 from packages.slipway.tests.rehearse.project import rehearsed, trace_all
 from packages.slipway.tests.rows import ROOT
-from slipway.rehearse.trace.child import Run
-from slipway.rehearse.trace.findings import of_statements
+from slipway.rehearse.trace.child import MigrationRun
+from slipway.rehearse.trace.findings import statement_findings
 
 CATALOGUE = tomllib.loads((ROOT / "packages/slipway/tests/guard/cases.toml").read_text())
 CASES = list(each(CATALOGUE["case"]))
@@ -24,13 +24,15 @@ FACTS = {
 BESIDES = {"add_column_fk_two_statements": {"chain"}, "bind_commit": {"fails"}}
 
 
-def facts(run: Run) -> set[str]:
-    found = {FACTS[finding.rule] for finding in of_statements(run.statements)}
+def facts(run: MigrationRun) -> set[str]:
+    found = {FACTS[finding.rule] for finding in statement_findings(run.statements)}
     return found | ({"fails"} if run.failure else set())
 
 
 @pytest.fixture(scope="module")
-def runs(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]:
+def runs(
+    server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, MigrationRun]]:
     folder = tmp_path_factory.mktemp("cases")
     with rehearsed(server, folder, "catalogue", CATALOGUE["base"]) as project:
         revisions = project.add_cases(CASES)
@@ -40,6 +42,8 @@ def runs(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in CASES])
-def test_the_trace_finds_exactly_what_postgresql_does(runs: dict[str, Run], case: Case) -> None:
+def test_the_trace_finds_exactly_what_postgresql_does(
+    runs: dict[str, MigrationRun], case: Case
+) -> None:
     assert facts(runs[case.id]) == set(case.facts) | BESIDES.get(case.id, set())
     assert {Path(s.file).parent.name for s in runs[case.id].statements} <= {"versions"}

@@ -7,7 +7,7 @@ import pytest
 
 from packages.slipway.tests.rehearse.project import Tracing
 from slipway.guard.rule import RULES
-from slipway.rehearse.model import Statement
+from slipway.rehearse.model import TracedStatement
 from slipway.rehearse.reconcile import DISPROOFS, clear
 from slipway.report import Finding
 
@@ -18,7 +18,7 @@ def guards(rule: str, file: Path, line: int = 14) -> Finding:
     return Finding(rule=rule, severity="error", message="", instead="", file=file, line=line)
 
 
-HARMLESS = Statement(
+HARMLESS = TracedStatement(
     revision="r",
     file="",
     line=14,
@@ -37,7 +37,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def cleared(
-    rule: str, file: Path, *statements: Statement, line: int = 14, production: int = 18
+    rule: str, file: Path, *statements: TracedStatement, line: int = 14, production: int = 18
 ) -> bool:
     traced = [replace(statement, file=str(file)) for statement in statements]
     found = [guards(rule, file, line)]

@@ -16,7 +16,12 @@ from slipway import interrupts
 from slipway.overlap.checkout import Checkout, last_line, run_redirected
 from slipway.project.configuration import ProjectError
 from slipway.project.source import Source
-from slipway.rehearse.seeding.catalogue import Table, read_tables, tables_of, with_checks_of
+from slipway.rehearse.seeding.catalogue import (
+    CatalogTable,
+    read_tables,
+    read_tables_at,
+    with_checks_of,
+)
 from slipway.rehearse.seeding.rows import fill
 from slipway.scratch import Database, environment
 
@@ -69,7 +74,7 @@ def upgrade_under_service(
     Raises:
         ProjectError: the old version does not work on its own schema.
     """
-    interrupts.run(_fill(database, interrupts.run(tables_of(later.url)) if later else ()))
+    interrupts.run(_fill(database, interrupts.run(read_tables_at(later.url)) if later else ()))
     failures: list[Failure] = []
     with _served(old, database) as service:
         untried = tuple(service.answer()["empty"])
@@ -95,7 +100,7 @@ def upgrade(root: Path, database: Database, revision: str) -> str:
     return last_line(done) if done.returncode else ""
 
 
-async def _fill(database: Database, later: Sequence[Table]) -> None:
+async def _fill(database: Database, later: Sequence[CatalogTable]) -> None:
     engine = create_async_engine(database.url, poolclass=pool.NullPool)
     async with engine.begin() as connection:
         await fill(connection, with_checks_of(later, await read_tables(connection)), ROWS)

@@ -15,11 +15,12 @@ from slipway.guard.report import to_report
 from slipway.project import selection
 from slipway.project.configuration import Configuration, ProjectError, from_arguments
 from slipway.project.source import Source
+from slipway.rehearse.prepare import RehearsalOptions
 from slipway.rehearse.reconcile import clear
 from slipway.rehearse.report import stats, terminal
 from slipway.rehearse.report.html import page
 from slipway.rehearse.rules import RULES
-from slipway.rehearse.run import Options, Outcome, rehearse, stages
+from slipway.rehearse.run import RehearsalResult, rehearse, stages
 from slipway.report import Finding, Report, check, count
 from slipway.scratch import scratch_server
 
@@ -41,7 +42,7 @@ def add_parser(commands: Any) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    standard = Options()
+    standard = RehearsalOptions()
     selection.add_arguments(parser)
     parser.add_argument("--server", metavar="URL", default="", help="where to make databases")
     parser.add_argument(
@@ -95,11 +96,11 @@ def run(arguments: argparse.Namespace) -> int:
         if not chosen.sources:
             verdict = "Nothing to rehearse: no revision is new (--all takes all of them)."
             return output.show(Report(title="rehearsal", verdict=verdict, rules=RULES), arguments)
-        outcome = _rehearse(configuration, chosen, arguments)
-        report = _report(outcome, chosen.sources)
+        result = _rehearse(configuration, chosen, arguments)
+        report = _report(result, chosen.sources)
         if arguments.with_guard:
-            report = _with_guard(report, outcome, configuration, chosen)
-        rehearsal = replace(outcome.rehearsal, verdict=report.verdict)
+            report = _with_guard(report, result, configuration, chosen)
+        rehearsal = replace(result.rehearsal, verdict=report.verdict)
         if arguments.html:
             _write(arguments.html, page(rehearsal, report.findings))
     except ProjectError as reason:
@@ -121,8 +122,8 @@ def _mistake(arguments: argparse.Namespace) -> str:
 
 def _rehearse(
     configuration: Configuration, chosen: selection.Selection, arguments: argparse.Namespace
-) -> Outcome:
-    options = Options(
+) -> RehearsalResult:
+    options = RehearsalOptions(
         rows=arguments.rows,
         rate=arguments.rate,
         workers=arguments.workers,
@@ -147,12 +148,12 @@ def _write(file: Path, text: str) -> None:
 # ---- What is told
 
 
-def _report(outcome: Outcome, sources: Sequence[Source]) -> Report:
-    rehearsal = outcome.rehearsal
+def _report(result: RehearsalResult, sources: Sequence[Source]) -> Report:
+    rehearsal = result.rehearsal
     report = Report(
         title="rehearsal",
         verdict="",
-        findings=outcome.findings,
+        findings=result.findings,
         looked_at=tuple(source.file for source in sources),
         rules=RULES,
         details={
@@ -160,35 +161,35 @@ def _report(outcome: Outcome, sources: Sequence[Source]) -> Report:
             "postgresql": rehearsal.postgresql,
             "lock_timeout": rehearsal.lock_timeout,
             "rows": rehearsal.rows,
-            "unfilled": outcome.unfilled,
-            "silent": outcome.silent,
+            "unfilled": result.unfilled,
+            "silent": result.silent,
             "noise": asdict(stats.noise(rehearsal.requests)),
-            "tables": [asdict(found) for found in stats.tables(rehearsal)],
-            "statements": [_statement(step) for step in stats.steps(rehearsal)],
+            "tables": [asdict(found) for found in stats.table_stats(rehearsal)],
+            "statements": [_statement(step) for step in stats.statement_stats(rehearsal)],
         },
     )
-    return replace(report, verdict=_verdict(report, outcome))
+    return replace(report, verdict=_verdict(report, result))
 
 
-def _statement(step: stats.Step) -> dict[str, Any]:
+def _statement(step: stats.StatementStats) -> dict[str, Any]:
     file = output.relative(Path(step.statement.file))
     return {**asdict(step.statement), "file": file, "seconds": step.seconds, "runs": len(step.runs)}
 
 
-def _verdict(report: Report, outcome: Outcome) -> str:
-    tables = stats.tables(outcome.rehearsal)
+def _verdict(report: Report, result: RehearsalResult) -> str:
+    tables = stats.table_stats(result.rehearsal)
     revisions = count(len(report.looked_at), "revision")
     served = _served(tables) if tables else "nobody was there to wait"
-    untried = [f"not all rows in {problem}" for problem in outcome.unfilled]
-    untried += [f"not all requests to {table}: {why}" for table, why in outcome.silent.items()]
+    untried = [f"not all rows in {problem}" for problem in result.unfilled]
+    untried += [f"not all requests to {table}: {why}" for table, why in result.silent.items()]
     return (
-        f"Rehearsed {revisions} on {count(len(outcome.rehearsal.rows), 'table')} of PostgreSQL "
-        f"{outcome.rehearsal.postgresql}: {'; '.join([served, *untried])}; "
+        f"Rehearsed {revisions} on {count(len(result.rehearsal.rows), 'table')} of PostgreSQL "
+        f"{result.rehearsal.postgresql}: {'; '.join([served, *untried])}; "
         f"{report.counts() or 'nothing found'}."
     )
 
 
-def _served(tables: Sequence[stats.Table]) -> str:
+def _served(tables: Sequence[stats.TableStats]) -> str:
     requests = sum(found.reads.requests + found.writes.requests for found in tables)
     failures = sum(found.failures for found in tables)
     longest = max(found.longest for found in tables)
@@ -196,16 +197,19 @@ def _served(tables: Sequence[stats.Table]) -> str:
 
 
 def _with_guard(
-    report: Report, outcome: Outcome, configuration: Configuration, chosen: selection.Selection
+    report: Report,
+    result: RehearsalResult,
+    configuration: Configuration,
+    chosen: selection.Selection,
 ) -> Report:
     """The guard's findings beside the rehearsal's, without those that it disproves."""
     judgement = judge(chosen.history, chosen.sources, configuration, difference=chosen.difference)
     guarded = to_report(judgement)
     kept, cleared = clear(
         guarded.findings,
-        outcome.rehearsal.traced,
-        outcome.rehearsal.rows,
-        server=int(outcome.rehearsal.postgresql.partition(".")[0]),
+        result.rehearsal.traced,
+        result.rehearsal.rows,
+        server=int(result.rehearsal.postgresql.partition(".")[0]),
         production=configuration.postgresql,
     )
     findings: list[Finding] = sorted(
@@ -217,4 +221,4 @@ def _with_guard(
         permitted=(*guarded.permitted, *cleared),
         rules={**guarded.rules, **report.rules},
     )
-    return replace(both, verdict=_verdict(both, outcome))
+    return replace(both, verdict=_verdict(both, result))

@@ -11,7 +11,7 @@ READS, WRITES, CONTROL = frozenset({"read", "page"}), frozenset({"insert", "upda
 
 
 @dataclass(frozen=True, kw_only=True)
-class Statement:
+class TracedStatement:
     """A statement of a revision as PostgreSQL ran it.
 
     `locks` are the strongest it took on each table that was there before its revision, `held` the
@@ -51,7 +51,7 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Applied:
+class AppliedRevision:
     """A revision that the runner applied under traffic, in as many attempts as it needed."""
 
     revision: str
@@ -77,8 +77,8 @@ class Rehearsal:
     rows: Mapping[str, int]
     rate: float
     lock_timeout: float
-    applied: tuple[Applied, ...]
-    traced: tuple[Statement, ...]
-    watched: tuple[Statement, ...]
+    applied: tuple[AppliedRevision, ...]
+    traced: tuple[TracedStatement, ...]
+    watched: tuple[TracedStatement, ...]
     requests: Sequence[Request]
     verdict: str

@@ -13,24 +13,24 @@ import slipway.guard.rules  # noqa: F401  registers them
 from slipway.guard.rule import RULES
 from slipway.locks import is_strong
 from slipway.project.source import read
-from slipway.rehearse.model import Statement
+from slipway.rehearse.model import TracedStatement
 from slipway.rehearse.trace.findings import chain, locks, scanned_under_lock
 from slipway.report import Finding, count
 
-Disproof = Callable[[Statement], bool]
+Disproof = Callable[[TracedStatement], bool]
 
 
-def _reads_nothing(statement: Statement) -> bool:
+def _reads_nothing(statement: TracedStatement) -> bool:
     """No rewrite and no scan, so that the lock is short."""
     return not statement.rewritten and not any(scanned_under_lock(statement))
 
 
-def _locks_nothing(statement: Statement) -> bool:
+def _locks_nothing(statement: TracedStatement) -> bool:
     """No reads or writes wait, not even for a moment."""
     return not any(is_strong(mode) for mode in statement.locks.values())
 
 
-def _locks_one(statement: Statement) -> bool:
+def _locks_one(statement: TracedStatement) -> bool:
     return len(locks(statement)) < 2
 
 
@@ -64,7 +64,7 @@ DISPROOFS: Mapping[str, Disproof] = {
 
 def clear(
     findings: Iterable[Finding],
-    statements: Sequence[Statement],
+    statements: Sequence[TracedStatement],
     rows: Mapping[str, int],
     *,
     server: int,
@@ -90,7 +90,7 @@ def clear(
     return kept, cleared
 
 
-def _disproved(found: Finding, traced: Sequence[Statement], rows: Mapping[str, int]) -> bool:
+def _disproved(found: Finding, traced: Sequence[TracedStatement], rows: Mapping[str, int]) -> bool:
     """Whether all that the line sent was seen to its end, on tables with rows, and is harmless.
 
     Where no lock was seen at all, nothing was seen of what the guard speaks of.
@@ -103,11 +103,11 @@ def _disproved(found: Finding, traced: Sequence[Statement], rows: Mapping[str, i
     )
 
 
-def _is_harmless(statement: Statement) -> bool:
+def _is_harmless(statement: TracedStatement) -> bool:
     return not statement.error and _reads_nothing(statement) and not any(chain(statement))
 
 
-def _of_line(found: Finding, statements: Sequence[Statement]) -> Iterator[Statement]:
+def _of_line(found: Finding, statements: Sequence[TracedStatement]) -> Iterator[TracedStatement]:
     """The statements that the same lines of Python sent: an expression may span several."""
     file = found.file.resolve()
     lines = _lines(file, found.line)

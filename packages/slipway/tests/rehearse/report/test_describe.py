@@ -6,7 +6,7 @@ import pytest
 
 from packages.slipway.tests.rehearse.report.test_stats import rehearsal, statement
 from slipway.rehearse.report.describe import does, duration, more, needs, shown, waiting
-from slipway.rehearse.report.stats import Step, steps
+from slipway.rehearse.report.stats import StatementStats, statement_stats
 
 
 @pytest.mark.parametrize(
@@ -45,13 +45,13 @@ def test_what_a_statement_does(sql: str, words: str) -> None:
 
 def step(
     locks: Mapping[str, str], held: Mapping[str, str] | None = None, *, error: str = ""
-) -> Step:
+) -> StatementStats:
     """A statement of 2 ms in a revision of 1 s, perhaps after an attempt that failed."""
     traced = statement("ALTER TABLE a ADD b int", 0, locks=locks, held=held or {})
     watched = [statement(traced.sql, 0.998, 0.002)]
     if error:
         watched.insert(0, statement(traced.sql, 0.1, 0.3, error=error))
-    [found] = steps(rehearsal(traced=[traced], watched=watched, seconds=1))
+    [found] = statement_stats(rehearsal(traced=[traced], watched=watched, seconds=1))
     return found
 
 

@@ -14,7 +14,7 @@ from packages.slipway.tests.rehearse.report.test_stats import request, statement
 from slipway.rehearse.model import Rehearsal, Request
 from slipway.rehearse.report.describe import duration
 from slipway.rehearse.report.html import page as html
-from slipway.rehearse.report.stats import steps
+from slipway.rehearse.report.stats import statement_stats
 from slipway.report import Finding
 
 pytestmark = pytest.mark.slow
@@ -391,5 +391,5 @@ def test_all_statements_are_told(opened: Open, rehearsal: Rehearsal) -> None:
     page.locator("details").evaluate_all("all => all.forEach(one => one.open = true)")
     words = " ".join(page.locator("main").inner_text().split())
 
-    for step in steps(rehearsal):
+    for step in statement_stats(rehearsal):
         assert " ".join(step.statement.sql.split()) in words

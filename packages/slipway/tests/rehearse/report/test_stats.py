@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.rehearse.model import Applied, Rehearsal, Request, Statement
-from slipway.rehearse.report.stats import latency, noise, percentile, steps, tables
+from slipway.rehearse.model import AppliedRevision, Rehearsal, Request, TracedStatement
+from slipway.rehearse.report.stats import latency, noise, percentile, statement_stats, table_stats
 
 SECONDS = st.floats(0, 100)
 
@@ -17,19 +17,19 @@ def request(table: str, kind: str, seconds: float, error: str = "") -> Request:
     return Request(table=table, kind=kind, started=0, seconds=seconds, error=error)
 
 
-def statement(sql: str, started: float, seconds: float = 1, **facts: object) -> Statement:
+def statement(sql: str, started: float, seconds: float = 1, **facts: object) -> TracedStatement:
     known = {"revision": "2", "file": "2.py", "line": 1, **facts}
-    return Statement(sql=sql, started=started, seconds=seconds, **known)  # type: ignore[arg-type]
+    return TracedStatement(sql=sql, started=started, seconds=seconds, **known)  # type: ignore[arg-type]
 
 
 def rehearsal(
     *,
-    traced: Sequence[Statement] = (),
-    watched: Sequence[Statement] = (),
+    traced: Sequence[TracedStatement] = (),
+    watched: Sequence[TracedStatement] = (),
     requests: Sequence[Request] = (),
     seconds: float = 10,
 ) -> Rehearsal:
-    applied = Applied(
+    applied = AppliedRevision(
         revision="2", file="2.py", message="", phase="", started=0, seconds=seconds, attempts=1
     )
     return Rehearsal(
@@ -78,7 +78,7 @@ def test_reads_and_writes_are_apart_and_the_control_is_nobodys() -> None:
         request("a", "update", 4, "canceled"),
         request("", "control", 5),
     ]
-    found = {table.name: table for table in tables(rehearsal(requests=sent))}
+    found = {table.name: table for table in table_stats(rehearsal(requests=sent))}
 
     assert set(found) == {"a", "b"}
     assert (found["a"].reads.requests, found["a"].reads.longest) == (2, 2)
@@ -91,7 +91,7 @@ def test_reads_and_writes_are_apart_and_the_control_is_nobodys() -> None:
 @given(st.lists(st.tuples(st.sampled_from("abcde"), SECONDS, st.sampled_from(["", "failed"]))))
 def test_tables_that_somebody_noticed_come_first(sent: list[tuple[str, float, str]]) -> None:
     requests = [request(table, "read", seconds, error) for table, seconds, error in sent]
-    noticed = [table.is_slow(0.1) for table in tables(rehearsal(requests=requests))]
+    noticed = [table.is_slow(0.1) for table in table_stats(rehearsal(requests=requests))]
 
     assert noticed == sorted(noticed, reverse=True)
 
@@ -101,7 +101,7 @@ def test_tables_that_somebody_noticed_come_first(sent: list[tuple[str, float, st
 
 def test_a_statement_has_what_was_traced_and_when_it_ran() -> None:
     traced = statement("ALTER", 100, locks={"a": "ACCESS EXCLUSIVE"}, rewritten=("a",))
-    [step] = steps(rehearsal(traced=[traced], watched=[statement("ALTER", 3, 2)]))
+    [step] = statement_stats(rehearsal(traced=[traced], watched=[statement("ALTER", 3, 2)]))
 
     assert step.statement == traced
     [run] = step.runs
@@ -110,7 +110,7 @@ def test_a_statement_has_what_was_traced_and_when_it_ran() -> None:
 
 def test_its_locks_are_released_with_its_revision() -> None:
     watched = [statement("ALTER", 1), statement("UPDATE", 2), statement("SET", 3)]
-    found = steps(rehearsal(watched=watched, seconds=7))
+    found = statement_stats(rehearsal(watched=watched, seconds=7))
 
     assert [run.released for step in found for run in step.runs] == [7, 7, 7]
 
@@ -122,7 +122,7 @@ def test_a_failed_attempt_releases_the_locks_of_its_transaction() -> None:
         statement("ALTER", 6, 1),
         statement("UPDATE", 7, 1),
     ]
-    first, second = steps(rehearsal(watched=watched, seconds=9))
+    first, second = statement_stats(rehearsal(watched=watched, seconds=9))
 
     assert [run.released for run in first.runs] == [4, 9]
     assert [run.released for run in second.runs] == [4, 9]
@@ -131,7 +131,7 @@ def test_a_failed_attempt_releases_the_locks_of_its_transaction() -> None:
 
 
 def test_what_runs_outside_a_transaction_releases_its_locks_itself() -> None:
-    [step] = steps(rehearsal(watched=[statement("CREATE INDEX", 1, 2, autocommit=True)]))
+    [step] = statement_stats(rehearsal(watched=[statement("CREATE INDEX", 1, 2, autocommit=True)]))
 
     assert [run.released for run in step.runs] == [3]
 
@@ -139,7 +139,7 @@ def test_what_runs_outside_a_transaction_releases_its_locks_itself() -> None:
 def test_a_statement_that_was_not_reached_has_no_runs() -> None:
     traced = [statement("ALTER", 1), statement("UPDATE", 2)]
     watched = [statement("ALTER", 1, error="lock timeout")]
-    first, second = steps(rehearsal(traced=traced, watched=watched, seconds=0))
+    first, second = statement_stats(rehearsal(traced=traced, watched=watched, seconds=0))
 
     assert (len(first.runs), len(second.runs)) == (1, 0)
     assert first.runs[0].released == 2
@@ -149,7 +149,9 @@ def test_statements_stay_in_the_order_of_the_revisions() -> None:
     traced = [statement("A", 1), statement("C", 2, revision="3")]
     watched = [statement("A", 1), statement("B", 2), statement("C", 3, revision="3")]
 
-    found = [step.statement.sql for step in steps(rehearsal(traced=traced, watched=watched))]
+    found = [
+        step.statement.sql for step in statement_stats(rehearsal(traced=traced, watched=watched))
+    ]
 
     assert found == ["A", "B", "C"]
 
@@ -167,14 +169,14 @@ def test_rows_are_read_under_a_blocking_lock_whoever_took_it(
     locks: dict[str, str], held: dict[str, str], rows: dict[str, int]
 ) -> None:
     traced = statement("UPDATE", 1, locks=locks, held=held, scanned={"a": 5})
-    [step] = steps(rehearsal(traced=[traced]))
+    [step] = statement_stats(rehearsal(traced=[traced]))
 
     assert step.scanned_while_blocking == rows
 
 
 @pytest.mark.slow
 def test_a_real_rehearsal_has_its_stall_where_its_lock_was(rehearsal: Rehearsal) -> None:
-    by_sql = {step.statement.sql: step for step in steps(rehearsal)}
+    by_sql = {step.statement.sql: step for step in statement_stats(rehearsal)}
     rewrite = by_sql["ALTER TABLE items ALTER COLUMN amount TYPE bigint"]
     first = next(step for sql, step in by_sql.items() if "ADD COLUMN email" in sql)
 
@@ -188,4 +190,6 @@ def test_a_real_rehearsal_has_its_stall_where_its_lock_was(rehearsal: Rehearsal)
         for run in first.runs
     )
     without = replace(rehearsal, traced=())
-    assert [step.runs for step in steps(without)] == [step.runs for step in steps(rehearsal)]
+    assert [step.runs for step in statement_stats(without)] == [
+        step.runs for step in statement_stats(rehearsal)
+    ]

@@ -11,7 +11,7 @@ from packages.slipway.tests.rehearse.report.test_stats import rehearsal as made
 from packages.slipway.tests.rehearse.report.test_stats import request, statement
 from slipway.rehearse.model import Rehearsal
 from slipway.rehearse.report.describe import duration
-from slipway.rehearse.report.stats import tables
+from slipway.rehearse.report.stats import table_stats
 from slipway.rehearse.report.terminal import progress, show
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
@@ -101,7 +101,7 @@ def test_there_is_no_progress_bar_in_a_pipe() -> None:
 @pytest.mark.slow
 def test_a_real_rehearsal_has_its_numbers_in_it(rehearsal: Rehearsal) -> None:
     for words in (printed(rehearsal, 140), printed(rehearsal, 80, terminal=False)):
-        for table in tables(rehearsal):
+        for table in table_stats(rehearsal):
             for latency in (table.reads, table.writes):
                 assert f"{latency.requests:,}" in words
                 assert duration(latency.p99) in words

@@ -8,13 +8,13 @@ from packages.slipway.tests.modelled import CONFIG, ModelledHistory
 from packages.slipway.tests.rehearse.project import Rehearsed, Tracing, database
 from packages.slipway.tests.rehearse.recorded import slow_client
 from slipway.project.configuration import ProjectError, load
-from slipway.rehearse.model import Statement
-from slipway.rehearse.trace.child import Run, trace
+from slipway.rehearse.model import TracedStatement
+from slipway.rehearse.trace.child import MigrationRun, trace
 
 ADD_COLUMN = 'op.add_column("acct", sa.Column("x", sa.Text()))'
 
 
-def having(run: Run, text: str) -> Statement:
+def having(run: MigrationRun, text: str) -> TracedStatement:
     """The one statement with this text."""
     assert run.failure is None, run.failure
     [found] = [statement for statement in run.statements if text in statement.sql]
@@ -30,7 +30,7 @@ def test_a_statement_comes_with_its_place_and_its_locks(tracing: Tracing) -> Non
     assert [done.revision for done in run.applied] == [found.revision]
 
 
-def lines(statement: Statement) -> list[str]:
+def lines(statement: TracedStatement) -> list[str]:
     return Path(statement.file).read_text().splitlines()
 
 

@@ -12,19 +12,19 @@ from slipway.project.source import Source, read
 from slipway.rehearse.trace.findings import (
     failed_upgrade,
     left_behind,
-    of_statements,
     repeated,
     reverted,
+    statement_findings,
 )
-from slipway.rehearse.trace.schema_snapshot import State, read_state
+from slipway.rehearse.trace.schema_snapshot import SchemaSnapshot, read_schema_snapshot
 from slipway.report import Finding, severe
 
 
-def state(project: Rehearsed) -> State:
-    async def read_it() -> State:
+def state(project: Rehearsed) -> SchemaSnapshot:
+    async def read_it() -> SchemaSnapshot:
         engine = create_async_engine(project.asyncpg, poolclass=NullPool)
         async with engine.connect() as connection:
-            return await read_state(connection)
+            return await read_schema_snapshot(connection)
 
     return asyncio.run(read_it())
 
@@ -44,7 +44,7 @@ op.execute("UPDATE acct SET age = 0")
 def test_a_finding_names_table_lock_and_line(tracing: Tracing) -> None:
     run = tracing.code('op.create_check_constraint("c", "acct", "age > 0")')
 
-    [finding] = of_statements(run.statements)
+    [finding] = statement_findings(run.statements)
 
     assert finding.rule == "scanned-under-lock"
     for part in ("50 rows", "acct", "ACCESS EXCLUSIVE", "reads and writes"):
@@ -55,7 +55,7 @@ def test_a_finding_names_table_lock_and_line(tracing: Tracing) -> None:
 def test_what_blocks_writes_only_says_so(tracing: Tracing) -> None:
     run = tracing.code('op.create_index("ix_e", "acct", ["email"])')
 
-    [finding] = of_statements(run.statements)
+    [finding] = statement_findings(run.statements)
 
     assert "which blocks writes" in finding.message
 
@@ -63,7 +63,7 @@ def test_what_blocks_writes_only_says_so(tracing: Tracing) -> None:
 def test_a_scan_makes_others_wait_for_the_lock_of_another_table(tracing: Tracing) -> None:
     run = tracing.code(SCAN_AFTER_LOCK)
 
-    [finding] = of_statements(run.statements)
+    [finding] = statement_findings(run.statements)
 
     assert "of acct" in finding.message
     assert "org was locked ACCESS EXCLUSIVE" in finding.message
@@ -73,7 +73,7 @@ def test_a_scan_makes_others_wait_for_the_lock_of_another_table(tracing: Tracing
 def test_of_small_tables_locks_do_not_matter(tracing: Tracing, small: str) -> None:
     run = tracing.code(SCAN_AFTER_LOCK)
 
-    assert list(of_statements(run.statements, {small})) == []
+    assert list(statement_findings(run.statements, {small})) == []
 
 
 def test_small_tables_are_no_links_of_a_chain(tracing: Tracing) -> None:
@@ -82,13 +82,13 @@ def test_small_tables_are_no_links_of_a_chain(tracing: Tracing) -> None:
         'op.add_column("org", sa.Column("y", sa.Text()))'
     )
 
-    assert rules(list(of_statements(run.statements))) == ["locked-in-chain"]
-    assert list(of_statements(run.statements, {"org"})) == []
-    assert list(of_statements(run.statements, {"acct"})) == []
+    assert rules(list(statement_findings(run.statements))) == ["locked-in-chain"]
+    assert list(statement_findings(run.statements, {"org"})) == []
+    assert list(statement_findings(run.statements, {"acct"})) == []
 
 
 def test_the_project_decides_how_severe_it_is(tracing: Tracing) -> None:
-    found = list(of_statements(tracing.code('op.execute("REINDEX TABLE acct")').statements))
+    found = list(statement_findings(tracing.code('op.execute("REINDEX TABLE acct")').statements))
 
     [finding] = severe(found + found, {"scanned-under-lock": "info"})
 
@@ -186,7 +186,10 @@ def test_the_way_back(server: str, tmp_path: Path, name: str) -> None:
 
 
 def test_the_same_road_twice_ends_at_the_same_place(source: Source) -> None:
-    first, second = State(schema=frozenset({"a", "b"})), State(schema=frozenset({"b", "c"}))
+    first, second = (
+        SchemaSnapshot(schema=frozenset({"a", "b"})),
+        SchemaSnapshot(schema=frozenset({"b", "c"})),
+    )
 
     assert list(repeated(source, first, first)) == []
     [finding] = repeated(source, first, second)

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from slipway.rehearse.model import Applied, Request, Statement
-from slipway.rehearse.traffic.blame import of_requests
+from slipway.rehearse.model import AppliedRevision, Rehearsal, Request, TracedStatement
+from slipway.rehearse.traffic.blame import request_findings
 from slipway.report import Finding
 
 FILE = "/project/versions/r1.py"
-ADD = Statement(
+ADD = TracedStatement(
     revision="r1",
     file=FILE,
     line=10,
@@ -23,7 +23,7 @@ FILL = replace(ADD, line=12, sql="UPDATE acct SET x = 1", started=100.1, seconds
 TRACED = [ADD, INDEX, FILL]
 WATCHED = [replace(s, locks={}) for s in TRACED]
 APPLIED = [
-    Applied(revision="r1", file=FILE, message="", phase="", started=100.0, seconds=3.2),
+    AppliedRevision(revision="r1", file=FILE, message="", phase="", started=100.0, seconds=3.2),
 ]
 
 
@@ -35,17 +35,19 @@ def request(**parts: object) -> Request:
 
 
 def judged(*requests: Request, processes: int = 1, small: str = "") -> list[Finding]:
-    return list(
-        of_requests(
-            requests,
-            WATCHED,
-            TRACED,
-            APPLIED,
-            lock_timeout=1,
-            processes=processes,
-            small_tables={small},
-        )
+    rehearsal = Rehearsal(
+        base="",
+        postgresql="18",
+        rows={},
+        rate=20,
+        lock_timeout=1,
+        applied=tuple(APPLIED),
+        traced=tuple(TRACED),
+        watched=tuple(WATCHED),
+        requests=requests,
+        verdict="",
     )
+    return list(request_findings(rehearsal, processes=processes, small_tables={small}))
 
 
 def test_a_stall_names_the_lock_and_what_ran_under_it() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from slipway.guard.sql.model import Action, Statement
 from slipway.guard.sql.parser import parse
 from slipway.locks import Mode, Waiting, strongest
-from slipway.rehearse.report.stats import Step
+from slipway.rehearse.report.stats import StatementStats
 
 MOST_SQL = 10_000  # of a statement is looked at
 
@@ -91,13 +91,13 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
-def waiting(step: Step) -> Waiting:
+def waiting(step: StatementStats) -> Waiting:
     """Who of the service waits for a statement."""
     modes: list[Waiting] = [mode.waiting for mode in step.blocking.values()]
     return "everybody" if "everybody" in modes else "writers" if modes else "nobody"
 
 
-def needs(step: Step) -> str:
+def needs(step: StatementStats) -> str:
     """Whom a statement keeps waiting, and for how long: `needs items alone for 2 ms`."""
     if not step.blocking:
         return f"nobody waits for it; {took(step)}"
@@ -126,13 +126,13 @@ STILL: Mapping[Waiting, str] = {
 }
 
 
-def _blocked(step: Step) -> float:
+def _blocked(step: StatementStats) -> float:
     """Until its locks were released, in seconds: of the run that succeeded, or of the longest."""
     runs = [run for run in step.runs if not run.error] or step.runs
     return max((run.released - run.started for run in runs), default=0)
 
 
-def took(step: Step) -> str:
+def took(step: StatementStats) -> str:
     if not step.runs:
         return "not reached"
     times = sum(run.times for run in step.runs if not run.error)
@@ -140,7 +140,7 @@ def took(step: Step) -> str:
     return f"took {duration(step.seconds)}{often}"
 
 
-def more(step: Step) -> list[str]:
+def more(step: StatementStats) -> list[str]:
     """What else there is to know of a statement."""
     facts = []
     if step.statement.rewritten:
@@ -156,7 +156,7 @@ def more(step: Step) -> list[str]:
     return facts
 
 
-def is_setting(step: Step) -> bool:
+def is_setting(step: StatementStats) -> bool:
     """Whether it only sets or asks for something, and leaves all tables alone."""
     statement = step.statement
     kinds = {part.kind for part in parse(statement.sql[:MOST_SQL])}
@@ -165,7 +165,7 @@ def is_setting(step: Step) -> bool:
     )
 
 
-def locks(step: Step) -> list[tuple[str, Mode, bool]]:
+def locks(step: StatementStats) -> list[tuple[str, Mode, bool]]:
     """Each table with its lock, and whether an earlier statement took it."""
     taken = step.statement.locks
     both = sorted(strongest(step.statement.held, taken).items())

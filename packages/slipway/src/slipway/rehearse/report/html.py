@@ -15,16 +15,16 @@ from pathlib import Path
 from mako.template import Template  # type: ignore[import-untyped]
 
 from slipway.locks import MODES, Waiting
-from slipway.rehearse.model import CONTROL, READS, Applied, Rehearsal, Request
+from slipway.rehearse.model import CONTROL, READS, AppliedRevision, Rehearsal, Request
 from slipway.rehearse.report import describe
 from slipway.rehearse.report.stats import (
     Latency,
-    Run,
-    Step,
-    Table,
+    StatementRun,
+    StatementStats,
+    TableStats,
     noise,
-    steps,
-    tables,
+    statement_stats,
+    table_stats,
 )
 from slipway.report import Finding
 
@@ -86,7 +86,7 @@ class Span:
 @dataclass(frozen=True, kw_only=True)
 class Row:
     number: int
-    step: Step
+    step: StatementStats
     waiting: Waiting
     noticed: bool
     span: Span | None
@@ -99,10 +99,10 @@ class Row:
 class Band:
     revision: str
     file: str
-    applied: Applied | None
+    applied: AppliedRevision | None
     span: Span | None
     rows: list[Row]
-    settings: list[Step]
+    settings: list[StatementStats]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ class Lane:
 @dataclass(frozen=True, kw_only=True)
 class Chart:
     number: int
-    table: Table
+    table: TableStats
     lanes: list[Lane]
 
 
@@ -177,9 +177,9 @@ class Axes:
 
 
 def _picture(rehearsal: Rehearsal) -> Picture:
-    all_steps = steps(rehearsal)
+    all_steps = statement_stats(rehearsal)
     axes = _axes(rehearsal, all_steps)
-    charts = _charts(rehearsal.requests, tables(rehearsal), axes)
+    charts = _charts(rehearsal.requests, table_stats(rehearsal), axes)
     shown = max(FEW_TABLES, sum(chart.table.is_slow(NOTICED) for chart in charts))
     numbered = list(enumerate((s for s in all_steps if not describe.is_setting(s)), 1))
     longest = sorted(numbered, key=lambda one: -one[1].seconds)[:MOST_STEPS]
@@ -213,7 +213,7 @@ def _picture(rehearsal: Rehearsal) -> Picture:
     )
 
 
-def _axes(rehearsal: Rehearsal, all_steps: Iterable[Step]) -> Axes:
+def _axes(rehearsal: Rehearsal, all_steps: Iterable[StatementStats]) -> Axes:
     """From a little before the first statement until everybody it kept waiting has been served."""
     requests = rehearsal.requests
     spans = [(one.started, one.started + one.seconds) for one in rehearsal.applied]
@@ -245,8 +245,8 @@ def _ticks(axes: Axes) -> list[tuple[float, str]]:
 
 def _bands(
     rehearsal: Rehearsal,
-    numbered: Iterable[tuple[int, Step]],
-    settings: Sequence[Step],
+    numbered: Iterable[tuple[int, StatementStats]],
+    settings: Sequence[StatementStats],
     axes: Axes,
 ) -> list[Band]:
     rows: dict[str, list[Row]] = {applied.revision: [] for applied in rehearsal.applied}
@@ -268,7 +268,7 @@ def _bands(
     ]
 
 
-def _row(number: int, step: Step, axes: Axes) -> Row:
+def _row(number: int, step: StatementStats, axes: Axes) -> Row:
     runs = step.runs
     return Row(
         number=number,
@@ -294,14 +294,16 @@ def _merged(times: Iterable[tuple[float, float]], axes: Axes) -> list[Span]:
     return [axes.span(begin, end) for begin, end in ends]
 
 
-def _spread(runs: Sequence[Run]) -> Sequence[Run]:
+def _spread(runs: Sequence[StatementRun]) -> Sequence[StatementRun]:
     return runs[:: math.ceil(len(runs) / MOST_BARS) or 1]
 
 
 # ---- Requests
 
 
-def _charts(requests: Iterable[Request], summarized: Sequence[Table], axes: Axes) -> list[Chart]:
+def _charts(
+    requests: Iterable[Request], summarized: Sequence[TableStats], axes: Axes
+) -> list[Chart]:
     by_lane: dict[tuple[str, bool], list[Request]] = defaultdict(list)
     for request in requests:
         if request.kind != CONTROL:

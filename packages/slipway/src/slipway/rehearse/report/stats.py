@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from slipway.locks import Mode, strongest
-from slipway.rehearse.model import CONTROL, READS, Rehearsal, Request, Statement
+from slipway.rehearse.model import CONTROL, READS, Rehearsal, Request, TracedStatement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Latency:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class TableStats:
     name: str
     reads: Latency
     writes: Latency
@@ -39,7 +39,7 @@ class Table:
         return self.failures > 0 or self.longest > seconds
 
 
-def tables(rehearsal: Rehearsal) -> tuple[Table, ...]:
+def table_stats(rehearsal: Rehearsal) -> tuple[TableStats, ...]:
     """The tables of a rehearsal: first those with failures and long stalls."""
     reads: dict[str, list[Request]] = defaultdict(list)
     writes: dict[str, list[Request]] = defaultdict(list)
@@ -47,7 +47,7 @@ def tables(rehearsal: Rehearsal) -> tuple[Table, ...]:
         if request.kind != CONTROL:
             (reads if request.kind in READS else writes)[request.table].append(request)
     found = [
-        Table(name=name, reads=latency(reads[name]), writes=latency(writes[name]))
+        TableStats(name=name, reads=latency(reads[name]), writes=latency(writes[name]))
         for name in {*rehearsal.rows, *reads, *writes}
     ]
     return tuple(sorted(found, key=lambda table: (-table.failures, -table.longest, table.name)))
@@ -78,7 +78,7 @@ def percentile(ordered: Sequence[float], percent: int) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class StatementRun:
     """A statement that ran, once or `times` in a row; its transaction ended at `released`, and so
     did its locks."""
 
@@ -94,11 +94,11 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class StatementStats:
     """A statement as it was traced, and all its runs under traffic; none if it was not reached."""
 
-    statement: Statement
-    runs: tuple[Run, ...]
+    statement: TracedStatement
+    runs: tuple[StatementRun, ...]
 
     @property
     def blocking(self) -> Mapping[str, Mode]:
@@ -118,19 +118,19 @@ class Step:
         return sum(succeeded or (run.seconds for run in self.runs))
 
     @property
-    def failed(self) -> tuple[Run, ...]:
+    def failed(self) -> tuple[StatementRun, ...]:
         return tuple(run for run in self.runs if run.error)
 
 
-def steps(rehearsal: Rehearsal) -> tuple[Step, ...]:
+def statement_stats(rehearsal: Rehearsal) -> tuple[StatementStats, ...]:
     """The statements of all revisions in their order, as traced and as watched."""
-    runs: dict[tuple[str, int, str], list[Run]] = defaultdict(list)
-    facts: dict[tuple[str, int, str], Statement] = {}
+    runs: dict[tuple[str, int, str], list[StatementRun]] = defaultdict(list)
+    facts: dict[tuple[str, int, str], TracedStatement] = {}
     for statement in (*rehearsal.traced, *rehearsal.watched):
         facts.setdefault((statement.revision, statement.line, statement.sql), statement)
     for statement, released in _released(rehearsal):
         runs[statement.revision, statement.line, statement.sql].append(
-            Run(
+            StatementRun(
                 started=statement.started,
                 seconds=statement.seconds,
                 released=released,
@@ -140,16 +140,16 @@ def steps(rehearsal: Rehearsal) -> tuple[Step, ...]:
         )
     revisions = list(dict.fromkeys(revision for revision, _, _ in facts))
     return tuple(
-        Step(statement=statement, runs=tuple(runs[key]))
+        StatementStats(statement=statement, runs=tuple(runs[key]))
         for key, statement in sorted(facts.items(), key=lambda fact: revisions.index(fact[0][0]))
     )
 
 
-def _released(rehearsal: Rehearsal) -> Iterator[tuple[Statement, float]]:
+def _released(rehearsal: Rehearsal) -> Iterator[tuple[TracedStatement, float]]:
     """Each watched statement with the end of its transaction: its own if it has none around it,
     that of the next statement that failed, or that of its revision."""
     ends = {applied.revision: applied.started + applied.seconds for applied in rehearsal.applied}
-    found: list[tuple[Statement, float]] = []
+    found: list[tuple[TracedStatement, float]] = []
     for statement in sorted(rehearsal.watched, key=lambda one: one.started, reverse=True):
         ended = statement.started + statement.seconds
         if statement.error or statement.revision not in ends:

@@ -16,7 +16,13 @@ from rich.text import Text
 from slipway.output import relative
 from slipway.rehearse.model import Rehearsal
 from slipway.rehearse.report import describe, stats
-from slipway.rehearse.report.stats import Latency, Step, noise, steps, tables
+from slipway.rehearse.report.stats import (
+    Latency,
+    StatementStats,
+    noise,
+    statement_stats,
+    table_stats,
+)
 
 WIDE = 100  # columns that a table needs to be readable
 COLOURS = {"everybody": "red", "writers": "yellow", "nobody": "green"}
@@ -56,9 +62,9 @@ def progress(console: Console, total: int) -> Iterator[Callable[[str], None]]:
 
 def show(rehearsal: Rehearsal, console: Console) -> None:
     """Print what each statement did, and what the requests of each table took."""
-    touching = [step for step in steps(rehearsal) if not describe.is_setting(step)]
+    touching = [step for step in statement_stats(rehearsal) if not describe.is_setting(step)]
     wide = console.is_terminal and console.width >= WIDE
-    (_show_tables if wide else _show_lines)(touching, tables(rehearsal), console)
+    (_show_tables if wide else _show_lines)(touching, table_stats(rehearsal), console)
     quiet = noise(rehearsal.requests)
     if quiet.requests:
         _print(
@@ -77,21 +83,21 @@ def _line(text: object, style: str = "") -> Text:
     return Text(" ".join(describe.shown(text).split()), style=style)
 
 
-def _place(step: Step) -> str:
+def _place(step: StatementStats) -> str:
     return f"{relative(Path(step.statement.file))}:{step.statement.line}"
 
 
-def _locks(step: Step) -> str:
+def _locks(step: StatementStats) -> str:
     found = describe.locks(step)
     return "; ".join(f"{table}: {WHO_WAITS[mode.waiting]}" for table, mode, _ in found)
 
 
-def _scanned(step: Step) -> str:
+def _scanned(step: StatementStats) -> str:
     scanned = step.scanned_while_blocking.items()
     return ", ".join(f"{rows:,} of {table}" for table, rows in scanned)
 
 
-def _outcome(step: Step) -> str:
+def _outcome(step: StatementStats) -> str:
     if not step.runs:
         return "not reached"
     attempts = f", {len(step.failed)} failed before" if step.failed else ""
@@ -103,12 +109,14 @@ def _outcome(step: Step) -> str:
 # ---- Tables
 
 
-def _show_tables(ran: Sequence[Step], used: Sequence[stats.Table], console: Console) -> None:
+def _show_tables(
+    ran: Sequence[StatementStats], used: Sequence[stats.TableStats], console: Console
+) -> None:
     console.print(_statements(ran))
     console.print(_requests(used))
 
 
-def _statements(ran: Sequence[Step]) -> Table:
+def _statements(ran: Sequence[StatementStats]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("where", overflow="fold", ratio=2)
     table.add_column("statement", overflow="fold", ratio=4)
@@ -128,7 +136,7 @@ def _statements(ran: Sequence[Step]) -> Table:
     return table
 
 
-def _requests(used: Sequence[stats.Table]) -> Table:
+def _requests(used: Sequence[stats.TableStats]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("table", overflow="fold")
     for kind in ("reads", "writes"):
@@ -149,7 +157,9 @@ def _numbers(latency: Latency) -> Iterator[Text]:
 # ---- Lines
 
 
-def _show_lines(ran: Sequence[Step], used: Sequence[stats.Table], console: Console) -> None:
+def _show_lines(
+    ran: Sequence[StatementStats], used: Sequence[stats.TableStats], console: Console
+) -> None:
     for step in ran:
         _print(console, f"{_place(step)}: {describe.short(step.statement.sql)}", "bold")
         facts = {

@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 
 from slipway.guard.sql.lexer import tokens
-from slipway.rehearse.seeding.catalogue import Type
+from slipway.rehearse.seeding.catalogue import CatalogType
 from slipway.rehearse.seeding.regex import shapes
 from slipway.rehearse.seeding.values import (
     ALPHABET,
@@ -67,7 +67,9 @@ def _number(text: str) -> Decimal | None:
     return number if number.is_finite() and abs(number) < 10**30 else None
 
 
-def choices(kind: Type, nullable: bool, default: str | None, mentions: Mentioned) -> list[Values]:
+def candidates(
+    kind: CatalogType, nullable: bool, default: str | None, mentions: Mentioned
+) -> list[Values]:
     """Ways to fill a column, the usual one first and none last.
 
     Each gives values of the type or their text form; some may turn out not to fit.
@@ -179,7 +181,7 @@ def _documents(texts: Sequence[str]) -> Iterator[Values]:
         yield constants([text])
 
 
-def _arrays(base: Type, mentions: Mentioned) -> Iterator[Values]:
+def _arrays(base: CatalogType, mentions: Mentioned) -> Iterator[Values]:
     if element := values_of(base):
         for length in (2, 3, *(int(number) for number in mentions.numbers if 0 < number <= 50)):
             elements = (element.at(f"{INDEX} + {place}") for place in range(length))

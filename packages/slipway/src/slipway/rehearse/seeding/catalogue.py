@@ -15,7 +15,7 @@ from slipway.queries import USER_RELATIONS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Type:
+class CatalogType:
     """A type with what its values are made of.
 
     `sql` is how it is written, modifiers included; `kind` is `pg_type.typtype`: b(ase),
@@ -32,23 +32,23 @@ class Type:
     scale: int | None = None
     labels: tuple[str, ...] = ()
     is_array: bool = False
-    base: "Type | None" = None
-    attributes: tuple["Type", ...] = ()
+    base: "CatalogType | None" = None
+    attributes: tuple["CatalogType", ...] = ()
     checks: tuple[str, ...] = ()
 
     @property
-    def bare(self) -> "Type":
+    def bare(self) -> "CatalogType":
         """The type that a domain restricts, through domains of domains."""
         return self.base.bare if self.kind == "d" and self.base else self
 
 
 @dataclass(frozen=True, kw_only=True)
-class Column:
+class CatalogColumn:
     """`default` is SQL, `identity` ALWAYS or BY DEFAULT, `generated` the expression;
     `sequence` is the one that fills it, as SQL."""
 
     name: str
-    type: Type
+    type: CatalogType
     nullable: bool
     default: str | None
     identity: str | None
@@ -97,12 +97,12 @@ class Exclusion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class CatalogTable:
     """`bounds`, for a partitioned table: what a row of each lowest partition meets, as SQL."""
 
     schema: str
     name: str
-    columns: tuple[Column, ...]
+    columns: tuple[CatalogColumn, ...]
     primary_key: tuple[str, ...]
     foreign_keys: tuple[ForeignKey, ...]
     uniques: tuple[Unique, ...]
@@ -129,7 +129,7 @@ class Table:
         return f"ONLY {self.sql}" if self.bounds is None else self.sql
 
     @cached_property
-    def by_name(self) -> Mapping[str, Column]:
+    def by_name(self) -> Mapping[str, CatalogColumn]:
         return {column.name: column for column in self.columns}
 
 
@@ -144,7 +144,9 @@ def mentioned(expression: str, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in names if name in words)
 
 
-def with_checks_of(later: Iterable[Table], tables: Iterable[Table]) -> tuple[Table, ...]:
+def with_checks_of(
+    later: Iterable[CatalogTable], tables: Iterable[CatalogTable]
+) -> tuple[CatalogTable, ...]:
     """The tables, with the checks besides that later ones have of columns of both.
 
     A project has rows that meet a check by the time it adds it; so should made up ones.
@@ -158,7 +160,7 @@ def with_checks_of(later: Iterable[Table], tables: Iterable[Table]) -> tuple[Tab
     )
 
 
-def _more_checks(later: Table, table: Table) -> Iterator[Check]:
+def _more_checks(later: CatalogTable, table: CatalogTable) -> Iterator[Check]:
     types = {column.name: column.type.sql for column in table.columns}
     known = {check.expression for check in table.checks}
     for check in later.checks:
@@ -167,7 +169,7 @@ def _more_checks(later: Table, table: Table) -> Iterator[Check]:
             yield check
 
 
-async def read_tables(connection: AsyncConnection) -> tuple[Table, ...]:
+async def read_tables(connection: AsyncConnection) -> tuple[CatalogTable, ...]:
     """The ordinary and partitioned tables of all schemas that are not PostgreSQL's.
 
     A partition is part of its parent. Left out are views, foreign and temporary tables, tables
@@ -188,7 +190,7 @@ async def read_tables(connection: AsyncConnection) -> tuple[Table, ...]:
         oid = row["relation"]
         names = {number: column.name for number, column in columns[oid]}
         tables.append(
-            Table(
+            CatalogTable(
                 schema=row["schema"],
                 name=row["name"],
                 columns=tuple(column for _, column in columns[oid]),
@@ -230,7 +232,7 @@ async def read_tables(connection: AsyncConnection) -> tuple[Table, ...]:
     return tuple(tables)
 
 
-async def tables_of(url: URL) -> tuple[Table, ...]:
+async def read_tables_at(url: URL) -> tuple[CatalogTable, ...]:
     """Those of the database at this URL."""
     engine = create_async_engine(url.set(drivername="postgresql+asyncpg"), poolclass=NullPool)
     async with engine.connect() as connection:
@@ -267,8 +269,8 @@ def _unique(index: Mapping[str, Any], names: Mapping[int, str]) -> Unique:
     )
 
 
-def _column(row: Mapping[str, Any], types: "_Types") -> Column:
-    return Column(
+def _column(row: Mapping[str, Any], types: "_Types") -> CatalogColumn:
+    return CatalogColumn(
         name=row["name"],
         type=types.resolve(row["type"], row["modifier"], row["sql"]),
         nullable=not row["required"] and not types.is_required(row["type"]),
@@ -288,9 +290,9 @@ class _Types:
         row = self.rows[oid]
         return row["kind"] == "d" and (row["required"] or self.is_required(row["base"]))
 
-    def resolve(self, oid: int, modifier: int, sql: str) -> Type:
+    def resolve(self, oid: int, modifier: int, sql: str) -> CatalogType:
         row = self.rows[oid]
-        base: Type | None
+        base: CatalogType | None
         if row["kind"] == "d":
             base = self.resolve(row["base"], row["base_modifier"], row["base_sql"])
         elif row["is_array"]:
@@ -298,7 +300,7 @@ class _Types:
         else:
             base = self._plain(row["base"]) if row["base"] else None
         length, precision, scale = _modifiers(row["name"], modifier)
-        return Type(
+        return CatalogType(
             sql=sql,
             name=row["name"],
             kind=row["kind"],
@@ -315,7 +317,7 @@ class _Types:
             ),
         )
 
-    def _plain(self, oid: int) -> Type:
+    def _plain(self, oid: int) -> CatalogType:
         return self.resolve(oid, -1, self.rows[oid]["sql"])
 
 
@@ -343,7 +345,7 @@ TABLES = f"""
 SELECT c.oid AS relation, n.nspname AS schema, c.relname AS name, c.relkind = 'p' AS partitioned
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE {USER_TABLES} ORDER BY n.nspname, c.relname
-"""  # noqa: S608  constants, here and below
+"""
 COLUMNS = f"""
 SELECT
     c.oid AS relation, a.attnum AS number, a.attname AS name, a.attnotnull AS required,
@@ -363,7 +365,7 @@ JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamesp
 LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
 WHERE a.attnum > 0 AND NOT a.attisdropped AND {USER_TABLES}
 ORDER BY c.oid, a.attnum
-"""  # noqa: S608
+"""
 TYPES = """
 SELECT
     t.oid, t.typname AS name, t.typtype::text AS kind, t.typnotnull AS required,
@@ -404,7 +406,7 @@ JOIN pg_class tc ON tc.oid = relation.confrelid JOIN pg_namespace tn ON tn.oid =
 JOIN pg_class c ON c.oid = relation.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE relation.contype = 'f' AND relation.conparentid = 0 AND {USER_TABLES}
 ORDER BY relation.conname
-"""  # noqa: S608
+"""
 UNIQUE_INDEXES = f"""
 SELECT
     c.oid AS relation, i.relname AS name, relation.indisprimary AS primary,
@@ -416,7 +418,7 @@ SELECT
 FROM pg_index relation JOIN pg_class i ON i.oid = relation.indexrelid
 JOIN pg_class c ON c.oid = relation.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE relation.indisunique AND {USER_TABLES} ORDER BY i.relname
-"""  # noqa: S608
+"""
 CHECKS = f"""
 SELECT
     c.oid AS relation, relation.conname AS name, relation.conkey AS numbers,
@@ -424,17 +426,17 @@ SELECT
 FROM pg_constraint relation
 JOIN pg_class c ON c.oid = relation.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE relation.contype = 'c' AND {USER_TABLES} ORDER BY relation.conname
-"""  # noqa: S608
+"""
 EXCLUSIONS = f"""
 SELECT c.oid AS relation, relation.conname AS name, pg_get_constraintdef(relation.oid) AS definition
 FROM pg_constraint relation
 JOIN pg_class c ON c.oid = relation.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE relation.contype = 'x' AND {USER_TABLES} ORDER BY relation.conname
-"""  # noqa: S608
+"""
 BOUNDS = f"""
 SELECT c.oid AS relation, pg_get_partition_constraintdef(part.relid) AS bound
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL pg_partition_tree(c.oid) part
 WHERE {USER_TABLES} AND c.relkind = 'p' AND part.isleaf AND part.relid <> c.oid
 ORDER BY part.relid::regclass::text
-"""  # noqa: S608
+"""

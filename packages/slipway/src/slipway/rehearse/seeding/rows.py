@@ -15,17 +15,24 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from slipway.rehearse.seeding.candidates import NOTHING, choices, mentioned_in
+from slipway.rehearse.seeding.candidates import NOTHING, candidates, mentioned_in
 from slipway.rehearse.seeding.catalogue import (
+    CatalogColumn,
+    CatalogTable,
     Check,
-    Column,
     ForeignKey,
-    Table,
     Unique,
     mentioned,
     quoted,
 )
-from slipway.rehearse.seeding.solver import Option, Source, UnsatisfiedError, index, inputs, solve
+from slipway.rehearse.seeding.solver import (
+    Option,
+    UnsatisfiedError,
+    ValueSource,
+    index,
+    inputs,
+    solve,
+)
 from slipway.rehearse.seeding.values import GUESSES, Values, cast, constants, literal
 
 ADVICE = "give rows with --seed FILE"
@@ -43,7 +50,7 @@ class Filled:
     `problem` says why a table stayed empty, or why it got fewer rows than asked for.
     """
 
-    table: Table
+    table: CatalogTable
     rows: int
     kept: bool = False
     problem: str = ""
@@ -53,8 +60,8 @@ class Filled:
 class Plan:
     """How the rows of a table follow from their numbers, `rows` of them at most."""
 
-    table: Table
-    sources: tuple[Source, ...]
+    table: CatalogTable
+    sources: tuple[ValueSource, ...]
     rows: int
     problem: str = ""
     # For columns that must not repeat together: the size of the first of them, and after how many
@@ -70,7 +77,7 @@ class Plan:
                 return cast(sql, self.table.by_name[column].type)
         raise KeyError(column)
 
-    def _index(self, source: Source, number: str) -> str:
+    def _index(self, source: ValueSource, number: str) -> str:
         distinct = source.chosen.distinct
         if distinct is None or source.columns not in self.strides:
             return index(number, distinct)
@@ -87,7 +94,7 @@ class Plan:
         """A query for the rows of these numbers, each value as its type or as text."""
         values = [self.value(column, "number.n") for column in columns]
         chosen = ", ".join(f"CAST({sql} AS text)" if text else sql for sql in values)
-        return f"SELECT {chosen} FROM generate_series({first}::bigint, {last}) AS number(n)"  # noqa: S608
+        return f"SELECT {chosen} FROM generate_series({first}::bigint, {last}) AS number(n)"
 
     def insert(self, columns: Sequence[str], first: int, last: int) -> str:
         names = ", ".join(map(quoted, columns))
@@ -96,7 +103,7 @@ class Plan:
 
 
 async def fill(
-    connection: AsyncConnection, tables: Sequence[Table], count: int
+    connection: AsyncConnection, tables: Sequence[CatalogTable], count: int
 ) -> tuple[Filled, ...]:
     """Put `count` rows into each table that is empty, within the connection's transaction.
 
@@ -127,18 +134,18 @@ async def fill(
     return tuple(filled)
 
 
-def in_order(tables: Sequence[Table]) -> list[list[Table]]:
+def in_order(tables: Sequence[CatalogTable]) -> list[list[CatalogTable]]:
     """Tables behind those that they point to; those that point to each other in one group."""
     by_key = {table.key: table for table in tables}
     reached = {table.key: _reached(table, by_key) for table in tables}
-    groups: dict[frozenset[Key], list[Table]] = {}
+    groups: dict[frozenset[Key], list[CatalogTable]] = {}
     for table in tables:
         circle = {key for key in reached[table.key] if table.key in reached[key]} | {table.key}
         groups.setdefault(frozenset(circle), []).append(table)
     return sorted(groups.values(), key=lambda group: len(reached[group[0].key] | {group[0].key}))
 
 
-def _reached(table: Table, by_key: Mapping[Key, Table]) -> set[Key]:
+def _reached(table: CatalogTable, by_key: Mapping[Key, CatalogTable]) -> set[Key]:
     found: set[Key] = set()
     open_ = [table]
     while open_:
@@ -152,14 +159,16 @@ def _reached(table: Table, by_key: Mapping[Key, Table]) -> set[Key]:
 class Planner:
     """Plans the rows of tables, one group after the other, as `in_order` has them."""
 
-    def __init__(self, connection: AsyncConnection, tables: Sequence[Table], count: int) -> None:
+    def __init__(
+        self, connection: AsyncConnection, tables: Sequence[CatalogTable], count: int
+    ) -> None:
         self.connection = connection
         self.count = count
         self.tables = {table.key: table for table in tables}
         self.plans: dict[Key, Plan] = {}
         self.samples: dict[tuple[Key, tuple[str, ...]], tuple[Values, ...]] = {}
 
-    async def keep(self, table: Table) -> None:
+    async def keep(self, table: CatalogTable) -> None:
         """Take the rows of a table as they are: others point to a sample of them."""
         self.plans[table.key] = Plan(table=table, sources=(), rows=0)
         targets = {
@@ -172,12 +181,12 @@ class Planner:
             texts = ", ".join(f"{quoted(column)}::text" for column in columns)
             there = " AND ".join(f"{quoted(column)} IS NOT NULL" for column in columns)
             rows = await self.connection.exec_driver_sql(
-                f"SELECT {texts} FROM {table.own} WHERE {there} LIMIT {SAMPLE}"  # noqa: S608
+                f"SELECT {texts} FROM {table.own} WHERE {there} LIMIT {SAMPLE}"
             )
             parts = list(zip(*rows.all(), strict=True))
             self.samples[table.key, columns] = tuple(constants(part) for part in parts)
 
-    async def plan(self, tables: Sequence[Table]) -> list[Plan]:
+    async def plan(self, tables: Sequence[CatalogTable]) -> list[Plan]:
         """Plan all rows of tables that may point to each other."""
         for table in tables:
             self.plans[table.key] = Plan(table=table, sources=(), rows=self.count)
@@ -190,7 +199,7 @@ class Planner:
             self.plans[table.key] = await self._plan(table)
         return [self.plans[table.key] for table in tables]
 
-    async def plan_more(self, table: Table) -> Plan:
+    async def plan_more(self, table: CatalogTable) -> Plan:
         """Plan further rows of a table that is kept as it is; its numbers go on behind its size."""
         kept, self.count = self.plans[table.key], await _size(self.connection, table)
         [plan] = await self.plan([table])
@@ -202,7 +211,7 @@ class Planner:
         self.plans[key] = replace(plan, rows=0, problem=_problem(plan.table, problem))
         return self.plans[key]
 
-    async def _plan(self, table: Table) -> Plan:
+    async def _plan(self, table: CatalogTable) -> Plan:
         try:
             async with self.connection.begin_nested():
                 return await self._fitting(table)
@@ -214,7 +223,7 @@ class Planner:
             problem = "its foreign keys lead back to themselves"
         return Plan(table=table, sources=(), rows=0, problem=_problem(table, problem))
 
-    async def _fitting(self, table: Table) -> Plan:
+    async def _fitting(self, table: CatalogTable) -> Plan:
         """A plan of as many rows as its uniques allow."""
         plan = await self._solve(table, [])
         if limit := await self._limit(plan):
@@ -244,7 +253,7 @@ class Planner:
             other = replace(other, rows=limit[0], problem=_shortage(other, *limit))
         return max(plan, other, key=lambda plan: plan.rows)
 
-    async def _solve(self, table: Table, more: Sequence[Check]) -> Plan:
+    async def _solve(self, table: CatalogTable, more: Sequence[Check]) -> Plan:
         conditions = [*_conditions(table), *more]
         sources = self._sources(table, conditions)
         plan = Plan(table=table, sources=tuple(sources), rows=self.count)
@@ -260,8 +269,8 @@ class Planner:
         self.plans[table.key] = plan
         return plan
 
-    def _sources(self, table: Table, conditions: Sequence[Check]) -> list[Source]:
-        sources: list[Source] = []
+    def _sources(self, table: CatalogTable, conditions: Sequence[Check]) -> list[ValueSource]:
+        sources: list[ValueSource] = []
         taken: set[str] = set()
         for key in _largest_first(table):
             free = tuple(
@@ -273,18 +282,18 @@ class Planner:
             if options:
                 # Without a row to point to, one NULL is enough: others are of other keys.
                 filled = _nullable(table, free) if options[0].is_null else free
-                sources.append(Source(filled, tuple(options)))
+                sources.append(ValueSource(filled, tuple(options)))
                 taken |= set(filled)
         for column in table.columns:
             if column.name not in taken and not column.generated:
                 about = [c.expression for c in conditions if _is_about(table, c, column)]
                 mentions = mentioned_in((*about, *column.type.checks))
                 default = None if column.sequence else column.default
-                found = choices(column.type, column.nullable, default, mentions)
-                sources.append(Source((column.name,), tuple(map(_option, found))))
+                found = candidates(column.type, column.nullable, default, mentions)
+                sources.append(ValueSource((column.name,), tuple(map(_option, found))))
         return sources
 
-    def _leads_back(self, table: Table, key: ForeignKey, column: str) -> bool:
+    def _leads_back(self, table: CatalogTable, key: ForeignKey, column: str) -> bool:
         """Whether this column is where a circle of columns that equal each other begins."""
         start = (table.key, column)
         seen = [start]
@@ -300,7 +309,7 @@ class Planner:
             key = following
 
     def _references(
-        self, table: Table, key: ForeignKey, free: tuple[str, ...]
+        self, table: CatalogTable, key: ForeignKey, free: tuple[str, ...]
     ) -> tuple[Option, ...]:
         """Ways to point to a row of the target: the one of the same number, others, none."""
         if key.target not in self.tables:
@@ -340,7 +349,7 @@ class Planner:
             options.append(Option(none_at, distinct, is_null=True))
         return tuple(options)
 
-    async def _sound(self, table: Table, source: Source) -> Source:
+    async def _sound(self, table: CatalogTable, source: ValueSource) -> ValueSource:
         """A source whose values are of their type; where it is not known, text forms are tried.
 
         Raises:
@@ -357,7 +366,7 @@ class Planner:
         [column] = [table.by_name[name] for name in source.columns]
         raise UnsatisfiedError(f"nothing is known of the type {column.type.sql} of {column.name}")
 
-    async def _can_be_cast(self, table: Table, sources: Iterable[Source]) -> bool:
+    async def _can_be_cast(self, table: CatalogTable, sources: Iterable[ValueSource]) -> bool:
         """Whether first values are of their types; what domains want beyond that comes later."""
         values = [
             cast(sql, table.by_name[name].type.bare)
@@ -382,7 +391,7 @@ class Planner:
         return min(found, default=None)
 
 
-def _conditions(table: Table) -> list[Check]:
+def _conditions(table: CatalogTable) -> list[Check]:
     if table.bounds is None:
         return list(table.checks)
     if not table.bounds:
@@ -395,19 +404,19 @@ def _conditions(table: Table) -> list[Check]:
     ]
 
 
-def _is_about(table: Table, condition: Check, column: Column) -> bool:
+def _is_about(table: CatalogTable, condition: Check, column: CatalogColumn) -> bool:
     return column.name in inputs(table, condition.columns)
 
 
-def _largest_first(table: Table) -> list[ForeignKey]:
+def _largest_first(table: CatalogTable) -> list[ForeignKey]:
     return sorted(table.foreign_keys, key=lambda key: -len(key.columns))
 
 
-def _nullable(table: Table, columns: Iterable[str]) -> tuple[str, ...]:
+def _nullable(table: CatalogTable, columns: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in columns if table.by_name[name].nullable)
 
 
-def _parent(table: Table, key: ForeignKey) -> Callable[[str], str]:
+def _parent(table: CatalogTable, key: ForeignKey) -> Callable[[str], str]:
     """A row before that of a number: the root of a tree, or the one before where each may have
     one child only."""
     is_unique = any(set(unique.columns) <= set(key.columns) for unique in table.uniques)
@@ -422,7 +431,7 @@ def _option(values: Values) -> Option:
     return Option(lambda i: (values.at(i),), values.distinct, is_null=values is NOTHING)
 
 
-def _key_sources(plan: Plan, unique: Unique) -> list[Source]:
+def _key_sources(plan: Plan, unique: Unique) -> list[ValueSource]:
     """Of the columns that are keys of a unique index as they are, without an expression."""
     return [
         source
@@ -466,7 +475,7 @@ def _repetition(plan: Plan, unique: Unique) -> str:
     if unique.nulls_distinct:
         counts = " AND ".join([f"({counts})", *(f"({key}) IS NOT NULL" for key in unique.keys)])
     return (
-        f'SELECT min("#n") FROM (SELECT "#n", row_number() OVER'  # noqa: S608
+        f'SELECT min("#n") FROM (SELECT "#n", row_number() OVER'
         f' (PARTITION BY {", ".join(unique.keys)} ORDER BY "#n") AS "#place"'
         f' FROM (SELECT *{generated} FROM (SELECT number.n AS "#n", {values}'
         f" FROM generate_series(1::bigint, {plan.rows}) AS number(n)) AS plain) AS whole"
@@ -478,12 +487,12 @@ async def _scalar(connection: AsyncConnection, query: str) -> Any:
     return (await connection.exec_driver_sql(query)).scalar()
 
 
-async def _is_empty(connection: AsyncConnection, table: Table) -> bool:
-    return bool(await _scalar(connection, f"SELECT NOT EXISTS (SELECT FROM {table.own})"))  # noqa: S608
+async def _is_empty(connection: AsyncConnection, table: CatalogTable) -> bool:
+    return bool(await _scalar(connection, f"SELECT NOT EXISTS (SELECT FROM {table.own})"))
 
 
-async def _size(connection: AsyncConnection, table: Table) -> int:
-    return int(await _scalar(connection, f"SELECT count(*) FROM {table.own}"))  # noqa: S608
+async def _size(connection: AsyncConnection, table: CatalogTable) -> int:
+    return int(await _scalar(connection, f"SELECT count(*) FROM {table.own}"))
 
 
 async def _insert(connection: AsyncConnection, plans: Sequence[Plan]) -> str:
@@ -505,12 +514,12 @@ async def _insert(connection: AsyncConnection, plans: Sequence[Plan]) -> str:
     return ""
 
 
-async def _move_sequences(connection: AsyncConnection, table: Table) -> None:
+async def _move_sequences(connection: AsyncConnection, table: CatalogTable) -> None:
     """Let the sequences of a table go on behind its highest values."""
     for column in table.columns:
         if column.sequence and column.type.bare.name in INTEGERS:
             await connection.exec_driver_sql(
-                "SELECT setval(s.seqrelid, least(greatest(m.highest, s.seqmin), s.seqmax))"  # noqa: S608
+                "SELECT setval(s.seqrelid, least(greatest(m.highest, s.seqmin), s.seqmax))"
                 f" FROM pg_sequence s, (SELECT max({quoted(column.name)}) AS highest"
                 f" FROM {table.sql}) m WHERE s.seqrelid = {literal(column.sequence)}::regclass"
                 " AND s.seqincrement > 0 AND m.highest IS NOT NULL"
@@ -537,7 +546,7 @@ def reason(error: DBAPIError) -> str:
     return str(cause or error.orig).partition("\n")[0]
 
 
-def _problem(table: Table, text: str) -> str:
+def _problem(table: CatalogTable, text: str) -> str:
     return f"table {table.title} could not be filled: {text}; {ADVICE}"
 
 

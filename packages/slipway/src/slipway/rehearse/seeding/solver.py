@@ -11,7 +11,7 @@ from itertools import product
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from slipway.rehearse.seeding.catalogue import Check, Table, mentioned, quoted
+from slipway.rehearse.seeding.catalogue import CatalogTable, Check, mentioned, quoted
 
 # What is tried at once, how many ways are mixed in the end, and rows at which they begin anew.
 COMBINATIONS = 2000
@@ -38,7 +38,7 @@ class Option:
 
 
 @dataclass(frozen=True)
-class Source:
+class ValueSource:
     """Columns that are filled together; the first option is the chosen one."""
 
     columns: tuple[str, ...]
@@ -58,7 +58,7 @@ def index(number: str, distinct: int | None) -> str:
     return f"({number})" if distinct is None else f"((({number}) - 1) % {distinct} + 1)"
 
 
-def inputs(table: Table, columns: Iterable[str]) -> set[str]:
+def inputs(table: CatalogTable, columns: Iterable[str]) -> set[str]:
     """The columns themselves, and for generated ones those that they are computed from."""
     found = set()
     for name in columns:
@@ -69,12 +69,12 @@ def inputs(table: Table, columns: Iterable[str]) -> set[str]:
 
 async def solve(
     connection: AsyncConnection,
-    table: Table,
-    sources: Sequence[Source],
+    table: CatalogTable,
+    sources: Sequence[ValueSource],
     conditions: Sequence[Check],
     count: int,
     unique: set[str],
-) -> list[Source]:
+) -> list[ValueSource]:
     """The sources with options first that together meet the conditions, in rows up to `count`.
 
     Columns in `unique` keep as many different values as they can.
@@ -96,13 +96,13 @@ async def solve(
     return filtered
 
 
-def _only(table: Table, condition: Check, source: Source) -> bool:
+def _only(table: CatalogTable, condition: Check, source: ValueSource) -> bool:
     return inputs(table, condition.columns) <= set(source.columns)
 
 
 def _components(
-    table: Table, sources: Sequence[Source], conditions: Sequence[Check]
-) -> list[tuple[list[Source], list[Check]]]:
+    table: CatalogTable, sources: Sequence[ValueSource], conditions: Sequence[Check]
+) -> list[tuple[list[ValueSource], list[Check]]]:
     """Conditions that share columns, with the sources of these."""
     components: list[tuple[set[str], list[Check]]] = []
     for condition in conditions:
@@ -120,12 +120,12 @@ def _components(
 @dataclass(frozen=True)
 class _Solver:
     connection: AsyncConnection
-    table: Table
+    table: CatalogTable
     samples: Sequence[int]
     count: int
     unique: set[str]
 
-    async def filtered(self, source: Source, conditions: Sequence[Check]) -> Source:
+    async def filtered(self, source: ValueSource, conditions: Sequence[Check]) -> ValueSource:
         """The options that meet the conditions of these columns alone, the most various first."""
         if not conditions and not any(self.table.by_name[c].type.checks for c in source.columns):
             return source
@@ -146,7 +146,9 @@ class _Solver:
         limited.sort(key=lambda option: option.distinct or 0, reverse=True)
         return replace(source, options=(*endless, *limited, *nothing))
 
-    async def mixed(self, sources: list[Source], conditions: Sequence[Check]) -> list[Source]:
+    async def mixed(
+        self, sources: list[ValueSource], conditions: Sequence[Check]
+    ) -> list[ValueSource]:
         """Options that meet the conditions together; those that vary become one source."""
         most = max(2, int(COMBINATIONS ** (1 / len(sources))))
         if most ** len(sources) > COMBINATIONS * 2:
@@ -163,7 +165,7 @@ class _Solver:
             if not options:
                 raise UnsatisfiedError(await self._refused(tried, conditions))
             mixture = self._mixture(_columns(tried), [[o] for o in options[:MIXED]])
-            return [Source(_columns(tried), (mixture,))]
+            return [ValueSource(_columns(tried), (mixture,))]
         ranked = sorted(full, key=lambda combination: self._rank(tried, combination))
         best, chosen = ranked[0], [ranked[0]]
         constant = [
@@ -190,9 +192,9 @@ class _Solver:
             return fixed
         group = [tried[place] for place in varying]
         rows = [[tried[place].options[c[place]] for place in varying] for c in chosen]
-        return [*fixed, Source(_columns(group), (self._mixture(_columns(group), rows),))]
+        return [*fixed, ValueSource(_columns(group), (self._mixture(_columns(group), rows),))]
 
-    def _rank(self, sources: Sequence[Source], combination: Sequence[int]) -> tuple[int, ...]:
+    def _rank(self, sources: Sequence[ValueSource], combination: Sequence[int]) -> tuple[int, ...]:
         options = [s.options[number] for s, number in zip(sources, combination, strict=True)]
         repeated = sum(
             not option.is_endless
@@ -230,7 +232,7 @@ class _Solver:
         return Option(at, len(rows) if constant else None, repeats=True)
 
     def _frozen(
-        self, sources: Sequence[Source], passing: Mapping[tuple[int, ...], Sequence[int]]
+        self, sources: Sequence[ValueSource], passing: Mapping[tuple[int, ...], Sequence[int]]
     ) -> list[Option]:
         """For what is met by some rows only: the values of these."""
         found = []
@@ -245,7 +247,7 @@ class _Solver:
                 found.append(Option(lambda _, values=values: values, 1))  # type: ignore[misc]
         return found
 
-    async def _refused(self, sources: Sequence[Source], conditions: Sequence[Check]) -> str:
+    async def _refused(self, sources: Sequence[ValueSource], conditions: Sequence[Check]) -> str:
         """What cannot be met: the conditions that nothing meets even alone, or all together."""
         alone = [c for c in conditions if not await self._passing(sources, [c])]
         domains = [
@@ -257,7 +259,7 @@ class _Solver:
         return " and ".join([f"check {c.name}" for c in alone or conditions] or domains)
 
     async def _passing(
-        self, sources: Sequence[Source], conditions: Sequence[Check]
+        self, sources: Sequence[ValueSource], conditions: Sequence[Check]
     ) -> dict[tuple[int, ...], list[int]]:
         """For each combination of options that some samples pass: the numbers of these."""
         await self._define(_columns(sources), conditions)
@@ -271,7 +273,7 @@ class _Solver:
         chosen = ", ".join(f"s{place}.o AS o{place}" for place in range(len(sources)))
         values = " || ".join(f"s{place}.v" for place in range(len(sources)))
         found = await self.connection.exec_driver_sql(
-            f"SELECT {chosen}, array_agg(n ORDER BY n) FROM {tables}"  # noqa: S608
+            f"SELECT {chosen}, array_agg(n ORDER BY n) FROM {tables}"
             f" WHERE pg_temp.rehearse_holds({values})"
             f" GROUP BY {', '.join(str(place + 1) for place in range(len(sources)))}"
         )
@@ -281,7 +283,7 @@ class _Solver:
         every = product(*(range(len(source.options)) for source in sources))
         return {choice: passing[choice] for choice in every if choice in passing}
 
-    async def _sound(self, source: Source, samples: Sequence[int]) -> list[int]:
+    async def _sound(self, source: ValueSource, samples: Sequence[int]) -> list[int]:
         """The options that can be computed at all."""
         every = range(len(source.options))
         if await self._can_run(self._options_as_table(source, every, samples)):
@@ -300,14 +302,14 @@ class _Solver:
             return False
         return True
 
-    def _samples(self, sources: Sequence[Source]) -> list[int]:
+    def _samples(self, sources: Sequence[ValueSource]) -> list[int]:
         """Numbers of rows that are tried: some, and those at which options begin anew."""
         ends = {option.distinct for source in sources for option in source.options}
         around = {end - by for end in ends if end for by in (0, 1) if by < end <= self.count}
         return sorted({*self.samples, *sorted(around)[:SAMPLED]})
 
     def _options_as_table(
-        self, source: Source, numbers: Iterable[int], samples: Sequence[int]
+        self, source: ValueSource, numbers: Iterable[int], samples: Sequence[int]
     ) -> str:
         """Of a number of a sample (n), of an option (o), and their values as text (v)."""
         rows = [
@@ -316,7 +318,7 @@ class _Solver:
             if (option := source.options[number]) and (at := index("number.n", option.distinct))
         ] or ["(-1, ARRAY[NULL])"]
         return (
-            f"SELECT number.n, choice.o, choice.v"  # noqa: S608
+            f"SELECT number.n, choice.o, choice.v"
             f" FROM unnest(ARRAY{samples}::bigint[]) AS number(n)"
             f" CROSS JOIN LATERAL (VALUES {', '.join(rows)}) AS choice(o, v)"
         )
@@ -342,7 +344,7 @@ class _Solver:
         )
 
 
-def _columns(sources: Iterable[Source]) -> tuple[str, ...]:
+def _columns(sources: Iterable[ValueSource]) -> tuple[str, ...]:
     return tuple(name for source in sources for name in source.columns)
 
 

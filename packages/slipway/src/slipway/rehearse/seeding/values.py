@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from slipway.rehearse.seeding.catalogue import Type
+from slipway.rehearse.seeding.catalogue import CatalogType
 
 # Of an index, which starts at 1 and is SQL itself.
 Formula = Callable[[str], str]
@@ -34,7 +34,7 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def cast(expression: str, kind: Type) -> str:
+def cast(expression: str, kind: CatalogType) -> str:
     return f"CAST({expression} AS {kind.sql})"
 
 
@@ -66,13 +66,13 @@ def _braced(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def values_of(kind: Type) -> Values | None:
+def values_of(kind: CatalogType) -> Values | None:
     """Values that fit a type; None for one that is not known here."""
     made = _made(kind)
     return made and replace(made, at=lambda i: cast(made.at(i), kind))
 
 
-def _made(kind: Type) -> Values | None:
+def _made(kind: CatalogType) -> Values | None:
     if kind.kind == "d" and kind.base:
         return values_of(kind.base)
     if kind.kind == "e":
@@ -93,7 +93,7 @@ def _made(kind: Type) -> Values | None:
     return None
 
 
-def _composite(kind: Type) -> Values | None:
+def _composite(kind: CatalogType) -> Values | None:
     parts = [values_of(part) for part in kind.attributes]
     known = [part for part in parts if part]
     if len(known) < len(parts):
@@ -105,17 +105,17 @@ def _composite(kind: Type) -> Values | None:
     )
 
 
-def _of_base(base: Type, made: Callable[[Formula, str], str]) -> Values | None:
+def _of_base(base: CatalogType, made: Callable[[Formula, str], str]) -> Values | None:
     found = values_of(base)
     return found and Values(lambda i: made(found.at, i), found.distinct)
 
 
-def _constructor(kind: Type) -> str:
+def _constructor(kind: CatalogType) -> str:
     """The function that makes a range has the name of its type."""
     return kind.sql
 
 
-def _range(kind: Type, base: Type) -> Values | None:
+def _range(kind: CatalogType, base: CatalogType) -> Values | None:
     """Ranges that do not overlap, as exclusion constraints want them."""
     found = values_of(base)
     if not found:
@@ -130,14 +130,14 @@ def _range(kind: Type, base: Type) -> Values | None:
     )
 
 
-def _string(kind: Type) -> Values:
+def _string(kind: CatalogType) -> Values:
     length = kind.modifier
     if length is None or length > 10:
         return Values(lambda i: f"'v' || ({i})")
     return from_alphabets([ALPHABET] * length)
 
 
-def _numeric(kind: Type) -> Values:
+def _numeric(kind: CatalogType) -> Values:
     scale = kind.scale
     if kind.precision is None or scale is None:
         return Values(lambda i: f"({i})::numeric")
@@ -149,7 +149,7 @@ def _numeric(kind: Type) -> Values:
     )
 
 
-def _bits(kind: Type) -> Values:
+def _bits(kind: CatalogType) -> Values:
     length = kind.modifier or (1 if kind.name == "bit" else 64)
     width = min(length, 63)
     return Values(
@@ -157,22 +157,22 @@ def _bits(kind: Type) -> Values:
     )
 
 
-def _vector(kind: Type) -> Values:
+def _vector(kind: CatalogType) -> Values:
     rest = ",0" * ((kind.modifier or 3) - 1)
     return Values(lambda i: f"('[' || ({i}) || '{rest}]')")
 
 
-def _half_vector(kind: Type) -> Values:
+def _half_vector(kind: CatalogType) -> Values:
     """Half precision counts to 2048."""
     rest = ",0" * ((kind.modifier or 3) - 1)
     return Values(lambda i: f"('[' || (({i}) % 2048) || '{rest}]')", 2048)
 
 
-def _sparse_vector(kind: Type) -> Values:
+def _sparse_vector(kind: CatalogType) -> Values:
     return Values(lambda i: f"('{{1:' || ({i}) || '}}/{kind.modifier or 3}')")
 
 
-FITTED: dict[str, Callable[[Type], Values]] = {
+FITTED: dict[str, Callable[[CatalogType], Values]] = {
     "bit": _bits,
     "bpchar": lambda kind: _string(kind) if kind.modifier else Values(lambda i: f"'v' || ({i})"),
     "citext": _string,

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
 
@@ -11,7 +11,7 @@ from sqlalchemy import make_url
 from slipway import process
 from slipway.locks import rank
 from slipway.project.configuration import Configuration, ProjectError
-from slipway.rehearse.model import Applied, Statement
+from slipway.rehearse.model import AppliedRevision, TracedStatement
 from slipway.scratch import environment
 
 # After which a migration is ended.
@@ -19,7 +19,7 @@ SECONDS = 600
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failure:
+class MigrationFailure:
     """Why a run did not reach its end: one sentence, and the place in the revision's file."""
 
     error: str
@@ -29,16 +29,16 @@ class Failure:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class MigrationRun:
     """What Alembic did: the revisions that it applied or reverted, in their order, with their
     statements; those of attempts that failed too.
 
     `lock_timeout` is what the runner connects with, in seconds, where a trace has asked for it.
     """
 
-    statements: tuple[Statement, ...] = ()
-    applied: tuple[Applied, ...] = ()
-    failure: Failure | None = None
+    statements: tuple[TracedStatement, ...] = ()
+    applied: tuple[AppliedRevision, ...] = ()
+    failure: MigrationFailure | None = None
     lock_timeout: float = 0
 
 
@@ -49,7 +49,7 @@ def trace(
     *,
     direction: str = "upgrade",
     seconds: float = SECONDS,
-) -> Run:
+) -> MigrationRun:
     """Migrate and ask PostgreSQL what each statement did; nobody else may be at work there.
 
     Args:
@@ -63,7 +63,7 @@ def trace(
     return _run(configuration, "trace", url, direction, target, seconds)
 
 
-def watch(configuration: Configuration, url: str, target: str) -> Run:
+def watch(configuration: Configuration, url: str, target: str) -> MigrationRun:
     """Upgrade as `trace` does, and send nothing that the migration does not send itself.
 
     The statements have times and errors, but no locks.
@@ -78,16 +78,16 @@ def _run(
     direction: str,
     target: str,
     seconds: float,
-) -> Run:
+) -> MigrationRun:
     command = [sys.executable, "-m", "slipway.rehearse.trace.child_main", mode, direction, target]
     scratch = environment(make_url(url), configuration.root)
     variables = process.environment(scratch, search_path=configuration.search_path)
-    collected, end = Collected(), monotonic() + seconds
+    collected, end = EventCollector(), monotonic() + seconds
     with process.json_lines(command, cwd=configuration.root, env=variables) as child:
         child.close_input()
         try:
             while True:
-                collected.take(child.receive(end - monotonic()))
+                collected.add(child.receive(end - monotonic()))
         except TimeoutError:
             raise ProjectError(f"{direction} {target} did not end within {seconds:g} s") from None
         except EOFError:
@@ -97,65 +97,63 @@ def _run(
     return collected.run()
 
 
-# ---- What the child tells
+# ---- Events of the child
 
 
-class Collected:
-    """Puts together what the child process tells."""
+class EventCollector:
+    """Puts together the events that the child process reports, in their order."""
 
     def __init__(self) -> None:
         self.ended = False
         self.lock_timeout = 0.0
-        self.failure: Failure | None = None
-        self.applied: list[Applied] = []
-        self.revision: Applied | None = None
+        self.failure: MigrationFailure | None = None
+        self.applied: list[AppliedRevision] = []
+        self.revision: AppliedRevision | None = None
         self.raised: tuple[int, str] = (1, "")
         # Those of finished attempts, and those of the one that runs, by what makes them the same.
-        self.statements: list[Statement] = []
-        self.attempt: dict[tuple[Any, ...], Statement] = {}
+        self.statements: list[TracedStatement] = []
+        self.attempt: dict[tuple[Any, ...], TracedStatement] = {}
 
-    def take(self, told: dict[str, Any]) -> None:
-        """Take in one line; each kind has a method of its name."""
-        getattr(self, f"_{told.pop('event')}")(**told)
+    def add(self, event: Mapping[str, Any]) -> None:
+        """Take in one event.
 
-    def _connected(self, moment: float, lock_timeout: float) -> None:
-        self.lock_timeout = lock_timeout
+        Raises:
+            ValueError: its kind is not known.
+        """
+        match event:
+            case {"event": "connected", "lock_timeout": seconds}:
+                self.lock_timeout = seconds
+            case {"event": "begun", "moment": moment, **parts}:
+                self._begin(moment, parts)
+            case {"event": "statement", "moment": _, **parts}:
+                self._add_statement(parts)
+            case {"event": "raised", "line": line, "error": error}:
+                self.raised = (line, error)
+            case {"event": "applied", "moment": moment}:
+                self._finish_attempt()
+                if self.revision:
+                    done = replace(self.revision, seconds=moment - self.revision.started)
+                    self.applied.append(done)
+            case {"event": "ended", "error": error}:
+                self.ended = True
+                if error:
+                    self.fail(error)
+            case _:
+                raise ValueError(f"unknown event {event!r}")
 
-    def _begun(self, moment: float, revision: str, file: str, message: str, phase: str) -> None:
+    def _begin(self, moment: float, parts: dict[str, Any]) -> None:
         self._finish_attempt()
-        if self.revision and self.revision.revision == revision:
+        if self.revision and self.revision.revision == parts["revision"]:
             self.revision = replace(self.revision, attempts=self.revision.attempts + 1)
         else:
-            self.revision = Applied(
-                revision=revision,
-                file=file,
-                message=message,
-                phase=phase,
-                started=moment,
-                seconds=0,
-            )
+            self.revision = AppliedRevision(**parts, started=moment, seconds=0)
 
-    def _statement(self, moment: float, **parts: Any) -> None:
-        known = {field.name for field in fields(Statement)}
+    def _add_statement(self, parts: dict[str, Any]) -> None:
         sequences = {name: tuple(parts[name]) for name in ("rewritten", "server")}
-        statement = Statement(**{k: v for k, v in parts.items() if k in known} | sequences)
+        statement = TracedStatement(**(parts | sequences))
         key = (statement.file, statement.line, statement.sql, statement.autocommit)
         before = self.attempt.get(key)
         self.attempt[key] = _merged(before, statement) if before else statement
-
-    def _raised(self, moment: float, line: int, error: str) -> None:
-        self.raised = (line, error)
-
-    def _applied(self, moment: float, revision: str) -> None:
-        self._finish_attempt()
-        if self.revision:
-            done = replace(self.revision, seconds=moment - self.revision.started)
-            self.applied.append(done)
-
-    def _ended(self, moment: float, error: str) -> None:
-        self.ended = True
-        if error:
-            self.fail(error)
 
     def fail(self, error: str) -> None:
         """Note that the run failed.
@@ -169,7 +167,7 @@ class Collected:
         is_applied = any(done.revision == self.revision.revision for done in self.applied)
         line, raised = (1, "") if is_applied else self.raised
         # What the runner says of several attempts is more than what ended the last one.
-        self.failure = Failure(
+        self.failure = MigrationFailure(
             error=error if self.revision.attempts > 1 else raised or error,
             revision=self.revision.revision,
             file=self.revision.file,
@@ -180,8 +178,8 @@ class Collected:
         self.statements += self.attempt.values()
         self.attempt.clear()
 
-    def run(self) -> Run:
-        return Run(
+    def run(self) -> MigrationRun:
+        return MigrationRun(
             statements=tuple(self.statements),
             applied=tuple(self.applied),
             failure=self.failure,
@@ -189,7 +187,7 @@ class Collected:
         )
 
 
-def _merged(one: Statement, other: Statement) -> Statement:
+def _merged(one: TracedStatement, other: TracedStatement) -> TracedStatement:
     """The same statement sent again, as a loop over rows does."""
     tables = {**one.scanned, **other.scanned}
     return replace(

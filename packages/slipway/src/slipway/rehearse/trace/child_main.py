@@ -34,26 +34,26 @@ from sqlalchemy.exc import DBAPIError
 
 from slipway.locks import is_strong
 from slipway.redirect import VARIABLE, redirect
-from slipway.rehearse.model import Statement
+from slipway.rehearse.model import TracedStatement
 from slipway.rehearse.trace.effects import (
     OWN,
-    Facts,
-    Snapshot,
-    concurrent,
-    facts,
-    is_telling,
+    Effects,
+    TransactionSnapshot,
+    effects_between,
+    effects_in_twin,
+    effects_of_concurrent,
+    is_relevant_notice,
     lock_timeout,
     snapshot,
-    tried,
 )
 from slipway.runner.blockers import BLOCKERS
 
 MODES, DIRECTIONS = ("trace", "watch"), ("upgrade", "downgrade")
-Tell = Callable[..., None]
+Emit = Callable[..., None]
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningRevision:
     """The revision that runs, and where: its file, and the greenlet of Alembic."""
 
     revision: str
@@ -63,22 +63,22 @@ class Running:
 
 
 @dataclass(frozen=True)
-class Sent:
-    """A statement on its way. `before` is None where nothing is asked, `facts` are known already
+class PendingStatement:
+    """A statement on its way. `before` is None where nothing is asked, `effects` are known already
     where it was tried before."""
 
-    statement: Statement
-    before: Snapshot | None = None
-    facts: Facts | None = None
+    statement: TracedStatement
+    before: TransactionSnapshot | None = None
+    effects: Effects | None = None
 
 
 class Observer:
     """Listens to all engines of the process, so that env.py stays as it is."""
 
-    def __init__(self, tell: Tell) -> None:
-        self.tell = tell
-        self.running: Running | None = None
-        self.sent: WeakKeyDictionary[ExecutionContext, Sent] = WeakKeyDictionary()
+    def __init__(self, emit: Emit) -> None:
+        self.emit = emit
+        self.running: RunningRevision | None = None
+        self.sent: WeakKeyDictionary[ExecutionContext, PendingStatement] = WeakKeyDictionary()
 
     def listen(self) -> None:
         event.listen(Engine, "before_cursor_execute", self._before)
@@ -96,11 +96,11 @@ class Observer:
     def _run(self, step: RevisionStep, function: Callable[..., None], **options: Any) -> None:
         script = step.revision
         code = unwrap(function).__code__
-        self.running = Running(
+        self.running = RunningRevision(
             script.revision, script.path, code.co_firstlineno, greenlet.getcurrent()
         )
         self.begin()
-        self.tell(
+        self.emit(
             "begun",
             revision=script.revision,
             file=script.path,
@@ -110,13 +110,13 @@ class Observer:
         try:
             function(**options)
         except BaseException as error:
-            self.tell("raised", line=self._line_of(error), error=reason(error))
+            self.emit("raised", line=self._line_of(error), error=reason(error))
             raise
         finally:
             self.running = None
 
     def _line_of(self, error: BaseException) -> int:
-        running = cast("Running", self.running)
+        running = cast("RunningRevision", self.running)
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == running.file]
         return lines[-1] if lines and lines[-1] else running.line
@@ -137,7 +137,7 @@ class Observer:
     ) -> None:
         if not self.running or not _is_of_revision(context):
             return
-        statement = Statement(
+        statement = TracedStatement(
             revision=self.running.revision,
             file=self.running.file,
             line=self._line(sys._getframe(1)),
@@ -163,21 +163,23 @@ class Observer:
             statement = replace(
                 sent.statement, seconds=monotonic() - sent.statement.started, times=1
             )
-            found = self.facts(connection, sent)
-            self.tell("statement", **{**asdict(statement), **(asdict(found) if found else {})})
+            found = self.effects(connection, sent)
+            self.emit("statement", **{**asdict(statement), **(asdict(found) if found else {})})
 
     def _failed(self, context: ExceptionContext) -> None:
         execution = context.execution_context
         if execution and (sent := self.sent.pop(execution, None)):
             seconds = monotonic() - sent.statement.started
             error = reason(context.original_exception)
-            self.tell("statement", **asdict(replace(sent.statement, seconds=seconds, error=error)))
+            self.emit("statement", **asdict(replace(sent.statement, seconds=seconds, error=error)))
 
-    def look(self, connection: Connection, statement: Statement, parameters: Any) -> Sent:
+    def look(
+        self, connection: Connection, statement: TracedStatement, parameters: Any
+    ) -> PendingStatement:
         """Look before a statement is sent."""
-        return Sent(statement)
+        return PendingStatement(statement)
 
-    def facts(self, connection: Connection, sent: Sent) -> Facts | None:
+    def effects(self, connection: Connection, sent: PendingStatement) -> Effects | None:
         """What a statement did that has ended."""
         return None
 
@@ -186,7 +188,7 @@ class Observer:
 
         What `op.run_async` is given runs beside Alembic's stack, which waits for it in that line.
         """
-        running = cast("Running", self.running)
+        running = cast("RunningRevision", self.running)
         for start in (frame, running.greenlet.gr_frame):
             for found in _frames(start):
                 if found.f_code.co_filename == running.file:
@@ -221,15 +223,15 @@ def reason(error: BaseException) -> str:
     return " ".join(f"{type(cause).__name__}: {cause}".split())
 
 
-# ---- With facts
+# ---- With effects
 
 
 class Tracer(Observer):
     """Asks before and after each statement; of those that are sent again and again, only once for
     each set of locks that their transaction holds."""
 
-    def __init__(self, tell: Tell) -> None:
-        super().__init__(tell)
+    def __init__(self, emit: Emit) -> None:
+        super().__init__(emit)
         self.known: frozenset[int] | None = None
         self.seen: set[tuple[str, int, bool]] = set()
 
@@ -242,33 +244,35 @@ class Tracer(Observer):
         self.known = None
         self.seen.clear()
 
-    def look(self, connection: Connection, statement: Statement, parameters: Any) -> Sent:
+    def look(
+        self, connection: Connection, statement: TracedStatement, parameters: Any
+    ) -> PendingStatement:
         key = (statement.sql, statement.line, statement.autocommit)
         if key in self.seen:
-            return Sent(statement)
+            return PendingStatement(statement)
         self.seen.add(key)
         # A transaction that has failed can only be rolled back, and says nothing.
         with suppress(DBAPIError):
             before = snapshot(connection)
             if self.known is None:
                 self.known = before.tables
-                self.tell("connected", lock_timeout=lock_timeout(connection))
+                self.emit("connected", lock_timeout=lock_timeout(connection))
             found = None
             if not connection.connection.driver_connection.is_in_transaction():  # type: ignore[union-attr]
                 statement = replace(statement, autocommit=True)
-                found = tried(connection, statement.sql, parameters, self.known)
-            connection.info["said"].clear()
-            return Sent(statement, before, found)
-        return Sent(statement)
+                found = effects_in_twin(connection, statement.sql, parameters, self.known)
+            connection.info["notices"].clear()
+            return PendingStatement(statement, before, found)
+        return PendingStatement(statement)
 
-    def facts(self, connection: Connection, sent: Sent) -> Facts | None:
-        if sent.facts or not sent.before:
-            return sent.facts
+    def effects(self, connection: Connection, sent: PendingStatement) -> Effects | None:
+        if sent.effects or not sent.before:
+            return sent.effects
         known = cast("frozenset[int]", self.known)
         with suppress(DBAPIError):
             after = snapshot(connection)
-            compare = concurrent if sent.statement.autocommit else facts
-            found = compare(sent.before, after, known, connection.info["said"])
+            compare = effects_of_concurrent if sent.statement.autocommit else effects_between
+            found = compare(sent.before, after, known, connection.info["notices"])
             if any(map(is_strong, found.locks.values())):
                 self.seen.clear()
             return found
@@ -283,11 +287,11 @@ def _ask_for_messages(
 
 
 def _keep_messages(connection: Any, record: Any) -> None:
-    said: list[str] = record.info.setdefault("said", [])
+    notices: list[str] = record.info.setdefault("notices", [])
 
     def listen(_: Any, message: Any) -> None:
-        if is_telling(message):
-            said.append(message.message)
+        if is_relevant_notice(message):
+            notices.append(message.message)
 
     connection.driver_connection.add_log_listener(listen)
 
@@ -310,7 +314,7 @@ def migrate(observer: Observer, config: Config, direction: str, target: str) -> 
         for step in found:
             yield observer.observed(step)
             # Alembic takes the next one when the transaction of this one has been committed.
-            observer.tell("applied", revision=step.revision.revision)
+            observer.emit("applied", revision=step.revision.revision)
 
     work = upgrade if direction == "upgrade" else downgrade
     with EnvironmentContext(config, script, fn=work, destination_rev=target):
@@ -328,7 +332,7 @@ def run(observer: Observer, direction: str, target: str) -> None:
     # Migrations are anybody's code: whatever they raise is what they did.
     except BaseException as raised:
         error = reason(raised)
-    observer.tell("ended", error=error)
+    observer.emit("ended", error=error)
 
 
 def main() -> None:
@@ -336,11 +340,11 @@ def main() -> None:
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
-    def tell(what: str, **parts: Any) -> None:
+    def emit(what: str, **parts: Any) -> None:
         line = {"event": what, "moment": monotonic(), **parts}
         print(json.dumps(line), file=output, flush=True)
 
-    observer = Tracer(tell) if mode == "trace" else Observer(tell)
+    observer = Tracer(emit) if mode == "trace" else Observer(emit)
     observer.listen()
     # After the observer, which asks for messages before the connection is made.
     redirect(**json.loads(os.environ[VARIABLE]))

@@ -30,8 +30,8 @@ NEEDS_AUTOCOMMIT = "25001"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
-    """As in `outcome.Statement`."""
+class Effects:
+    """What a statement did; the fields are those of `model.TracedStatement`."""
 
     locks: Mapping[str, str] = field(default_factory=dict)
     held: Mapping[str, str] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Relation:
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class TransactionSnapshot:
     """The tables and indexes of users, the locks of this connection, and how often (and how many
     rows) its transaction has read tables from end to end."""
 
@@ -93,7 +93,7 @@ SELECT json_build_object(
         FROM pg_stat_xact_user_tables WHERE seq_scan > 0
     )
 )::text
-"""  # noqa: S608  a constant
+"""
 
 
 def query(connection: Connection, sql: str, parameters: Any = None) -> Any:
@@ -101,14 +101,14 @@ def query(connection: Connection, sql: str, parameters: Any = None) -> Any:
     return connection.exec_driver_sql(sql, parameters, execution_options={OWN: True})
 
 
-def snapshot(connection: Connection) -> Snapshot:
+def snapshot(connection: Connection) -> TransactionSnapshot:
     """Look at the tables as this connection sees them.
 
     Raises:
         DBAPIError: its transaction has failed and takes no more statements.
     """
     found = json.loads(query(connection, SNAPSHOT).scalar_one())
-    return Snapshot(
+    return TransactionSnapshot(
         relations={oid: Relation(*parts) for oid, *parts in found["relations"] or ()},
         locks=frozenset((oid, from_catalogue(mode)) for oid, mode in found["locks"] or ()),
         scans={oid: (times, rows) for oid, times, rows in found["scans"] or ()},
@@ -121,7 +121,9 @@ def lock_timeout(connection: Connection) -> float:
     return int(query(connection, setting).scalar_one()) / 1000
 
 
-def facts(before: Snapshot, after: Snapshot, known: Set[int], said: Iterable[str]) -> Facts:
+def effects_between(
+    before: TransactionSnapshot, after: TransactionSnapshot, known: Set[int], notices: Iterable[str]
+) -> Effects:
     """What happened between two snapshots of a connection to the `known` tables."""
     here = before.relations
     watched = known & before.tables
@@ -136,16 +138,18 @@ def facts(before: Snapshot, after: Snapshot, known: Set[int], said: Iterable[str
         for oid, (times, rows) in after.scans.items()
         if oid in watched and times > before.scans.get(oid, (0, 0))[0]
     }
-    return Facts(
+    return Effects(
         locks=strongest(after.locks - before.locks),
         held=strongest(lock for lock in before.locks if is_strong(lock[1])),
         rewritten=_rewritten(before, after, known),
         scanned=scans,
-        server=tuple(said),
+        server=tuple(notices),
     )
 
 
-def _rewritten(before: Snapshot, after: Snapshot, known: Set[int]) -> tuple[str, ...]:
+def _rewritten(
+    before: TransactionSnapshot, after: TransactionSnapshot, known: Set[int]
+) -> tuple[str, ...]:
     """The tables that have another file; indexes are built anew with them or by themselves."""
     return tuple(
         before.relations[oid].name
@@ -157,7 +161,9 @@ def _rewritten(before: Snapshot, after: Snapshot, known: Set[int]) -> tuple[str,
 # ---- In autocommit mode
 
 
-def tried(connection: Connection, statement: str, parameters: Any, known: Set[int]) -> Facts | None:
+def effects_in_twin(
+    connection: Connection, statement: str, parameters: Any, known: Set[int]
+) -> Effects | None:
     """What a statement does in a transaction of another connection, which is rolled back.
 
     None if it can run only outside of transactions. What fails there does nothing.
@@ -167,21 +173,23 @@ def tried(connection: Connection, statement: str, parameters: Any, known: Set[in
         for name, value in changed:
             query(twin, "SELECT set_config($1, $2, true)", (name, value))
         before = snapshot(twin)
-        said: list[str] = twin.info["said"]
-        said.clear()
+        notices: list[str] = twin.info["notices"]
+        notices.clear()
         try:
             query(twin, statement, parameters)
         except DBAPIError as error:
-            return None if getattr(error.orig, "sqlstate", "") == NEEDS_AUTOCOMMIT else Facts()
-        found = facts(before, snapshot(twin), known, ())
+            return None if getattr(error.orig, "sqlstate", "") == NEEDS_AUTOCOMMIT else Effects()
+        found = effects_between(before, snapshot(twin), known, ())
         twin.rollback()
-        return Facts(**{**vars(found), "server": tuple(said)})
+        return Effects(**{**vars(found), "server": tuple(notices)})
 
 
 CHANGED_SETTINGS = "SELECT name, setting FROM pg_settings WHERE source = 'session'"
 
 
-def concurrent(before: Snapshot, after: Snapshot, known: Set[int], said: Iterable[str]) -> Facts:
+def effects_of_concurrent(
+    before: TransactionSnapshot, after: TransactionSnapshot, known: Set[int], notices: Iterable[str]
+) -> Effects:
     """What a statement did that runs transactions of its own: CONCURRENTLY and VACUUM.
 
     By the manual, all of them take SHARE UPDATE EXCLUSIVE, or ACCESS EXCLUSIVE where they write a
@@ -191,10 +199,10 @@ def concurrent(before: Snapshot, after: Snapshot, known: Set[int], said: Iterabl
     touched = {table for table, *_ in before.indexes() ^ after.indexes()}
     names = (before.relations[oid].name for oid in touched & known & before.tables)
     locks = dict.fromkeys(names, SHARE_UPDATE_EXCLUSIVE)
-    return Facts(
+    return Effects(
         locks=locks | dict.fromkeys(rewritten, ACCESS_EXCLUSIVE),
         rewritten=rewritten,
-        server=tuple(said),
+        server=tuple(notices),
     )
 
 
@@ -208,8 +216,8 @@ ABOUT_ROWS = re.compile(
 )
 
 
-def is_telling(message: Any) -> bool:
-    """Whether a message of the server belongs to the facts about a statement."""
+def is_relevant_notice(message: Any) -> bool:
+    """Whether a message of the server is about the effects of a statement."""
     text = message.message
     is_debug = message.severity_en == "DEBUG"
     return not is_debug or (bool(ABOUT_ROWS.search(text)) and "pg_toast" not in text)

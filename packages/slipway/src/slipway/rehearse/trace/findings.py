@@ -9,9 +9,9 @@ from pathlib import Path
 from slipway.locks import blocked, is_strong, rank
 from slipway.project.source import Source
 from slipway.rehearse import rules
-from slipway.rehearse.model import Statement
-from slipway.rehearse.trace.child import Failure
-from slipway.rehearse.trace.schema_snapshot import State
+from slipway.rehearse.model import TracedStatement
+from slipway.rehearse.trace.child import MigrationFailure
+from slipway.rehearse.trace.schema_snapshot import SchemaSnapshot
 from slipway.report import Finding, Rule, count, filled
 
 
@@ -23,7 +23,7 @@ class Place:
     sql: str = ""
 
 
-def place_of(statement: Statement) -> Place:
+def place_of(statement: TracedStatement) -> Place:
     return Place(statement.file, statement.line, statement.revision, statement.sql)
 
 
@@ -44,8 +44,8 @@ def finding(rule: Rule, place: Place, *, severity: str = "", **fields: str) -> F
 # ---- Statements
 
 
-def of_statements(
-    statements: Iterable[Statement], small_tables: Collection[str] = ()
+def statement_findings(
+    statements: Iterable[TracedStatement], small_tables: Collection[str] = ()
 ) -> Iterator[Finding]:
     """Rewrites, scans and chains of locks; of small tables, locks do not matter."""
     for statement in statements:
@@ -62,19 +62,21 @@ def of_statements(
             yield _about(rules.CHAIN, statement, table, statement.locks[table], held=held)
 
 
-def _about(rule: Rule, statement: Statement, table: str, mode: str, **fields: str) -> Finding:
+def _about(rule: Rule, statement: TracedStatement, table: str, mode: str, **fields: str) -> Finding:
     parts = {"table": table, "mode": mode, "blocked": blocked(mode), **fields}
     return finding(rule, place_of(statement), **parts)
 
 
-def locks(statement: Statement) -> dict[str, str]:
+def locks(statement: TracedStatement) -> dict[str, str]:
     """The strong locks under which a statement ran, those that it took itself included."""
     taken = {table: mode for table, mode in statement.locks.items() if is_strong(mode)}
     both = [*statement.held.items(), *taken.items()]
     return dict(sorted(both, key=lambda lock: rank(lock[1])))
 
 
-def scanned_under_lock(statement: Statement, small_tables: Collection[str] = ()) -> Iterator[str]:
+def scanned_under_lock(
+    statement: TracedStatement, small_tables: Collection[str] = ()
+) -> Iterator[str]:
     """The tables that were read from end to end while any table was locked, be it another one; a
     rewrite reads too, and is told of as such."""
     if any(table not in small_tables for table in locks(statement)):
@@ -83,7 +85,9 @@ def scanned_under_lock(statement: Statement, small_tables: Collection[str] = ())
                 yield table
 
 
-def chain(statement: Statement, small_tables: Collection[str] = ()) -> Iterator[tuple[str, str]]:
+def chain(
+    statement: TracedStatement, small_tables: Collection[str] = ()
+) -> Iterator[tuple[str, str]]:
     """A table that was locked while another one was held, and that one."""
     held = [table for table in statement.held if table not in small_tables]
     taken = (table for table, mode in statement.locks.items() if is_strong(mode))
@@ -98,10 +102,10 @@ def chain(statement: Statement, small_tables: Collection[str] = ()) -> Iterator[
 
 def left_behind(
     source: Source,
-    statements: Sequence[Statement],
-    before: State,
-    after: State,
-    last: State,
+    statements: Sequence[TracedStatement],
+    before: SchemaSnapshot,
+    after: SchemaSnapshot,
+    last: SchemaSnapshot,
     small_tables: Collection[str] = (),
 ) -> Iterator[Finding]:
     """What a revision has left as it should not be.
@@ -124,7 +128,7 @@ def left_behind(
                 yield finding(rule, place, name=name, table=table)
 
 
-def _made(source: Source, statements: Sequence[Statement], name: str, table: str) -> Place:
+def _made(source: Source, statements: Sequence[TracedStatement], name: str, table: str) -> Place:
     """The statement that made something: the last one that names it, or at least its table."""
     changes = [
         s for s in statements if re.match(r"\s*(CREATE|ALTER|REINDEX)", s.sql, re.IGNORECASE)
@@ -139,13 +143,13 @@ def _made(source: Source, statements: Sequence[Statement], name: str, table: str
 # ---- There and back
 
 
-def failed_upgrade(failure: Failure) -> Finding:
+def failed_upgrade(failure: MigrationFailure) -> Finding:
     place = Place(failure.file, failure.line, failure.revision)
     return finding(rules.UPGRADE_FAILS, place, error=failure.error)
 
 
 def reverted(
-    source: Source, failure: Failure | None, before: State, after: State
+    source: Source, failure: MigrationFailure | None, before: SchemaSnapshot, after: SchemaSnapshot
 ) -> Iterator[Finding]:
     """What is wrong with a downgrade, of which `before` and `after` the revision are the states.
 
@@ -165,14 +169,14 @@ def reverted(
         yield finding(rules.DOWNGRADE_DIFFERS, place, severity=severity, difference=difference)
 
 
-def repeated(source: Source, first: State, second: State) -> Iterator[Finding]:
+def repeated(source: Source, first: SchemaSnapshot, second: SchemaSnapshot) -> Iterator[Finding]:
     """Whether the schema is another one after upgrade, downgrade and upgrade."""
     if difference := _difference(first, second):
         place = Place(source.file, source.line_of("downgrade"), source.revision)
         yield finding(rules.UPGRADE_DIFFERS, place, difference=difference)
 
 
-def _difference(wanted: State, found: State) -> str:
+def _difference(wanted: SchemaSnapshot, found: SchemaSnapshot) -> str:
     """The first few things in which two schemas differ."""
     words = [f"without {item}" for item in sorted(wanted.schema - found.schema)]
     words += [f"with {item}" for item in sorted(found.schema - wanted.schema)]

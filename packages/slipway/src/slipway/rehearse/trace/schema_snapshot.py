@@ -9,7 +9,7 @@ from slipway.queries import USER_RELATIONS
 
 
 @dataclass(frozen=True, kw_only=True)
-class State:
+class SchemaSnapshot:
     """`schema` does not depend on the order in which things were made; the others are the names of
     indexes and constraints with their tables: invalid indexes, constraints NOT VALID, and foreign
     keys whose columns no index begins with."""
@@ -20,14 +20,14 @@ class State:
     unindexed: Mapping[str, str] = field(default_factory=dict)
 
 
-async def read_state(connection: AsyncConnection) -> State:
+async def read_schema_snapshot(connection: AsyncConnection) -> SchemaSnapshot:
     """Read the schemas that are not PostgreSQL's; what extensions own is left out."""
     schema = await connection.exec_driver_sql(SCHEMA)
     found: dict[str, dict[str, str]] = {}
     for query in (INVALID, UNVALIDATED, UNINDEXED):
         rows = await connection.exec_driver_sql(query)
         found[query] = {row.name: row.table for row in rows}
-    return State(
+    return SchemaSnapshot(
         schema=frozenset(schema.scalars()),
         invalid=found[INVALID],
         unvalidated=found[UNVALIDATED],
@@ -41,20 +41,20 @@ WITH relations AS (
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace
     WHERE {USER_RELATIONS}
 )
-"""  # noqa: S608  constants, here and below
+"""
 INVALID = f"""
 {RELATIONS}
 SELECT indexes.relname::text AS name, tables.name AS table FROM pg_index
 JOIN relations AS indexes ON indexes.oid = indexrelid
 JOIN relations AS tables ON tables.oid = indrelid
 WHERE NOT indisvalid AND tables.relkind <> 'p'
-"""  # noqa: S608
+"""
 UNVALIDATED = f"""
 {RELATIONS}
 SELECT conname::text AS name, relations.name AS table
 FROM pg_constraint JOIN relations ON relations.oid = conrelid
 WHERE NOT convalidated
-"""  # noqa: S608
+"""
 # With fewer columns than the index has, in any order: PostgreSQL finds the rows by it.
 UNINDEXED = f"""
 {RELATIONS}
@@ -65,7 +65,7 @@ WHERE contype = 'f' AND conparentid = 0 AND NOT EXISTS (
     WHERE indrelid = conrelid AND indisvalid AND indpred IS NULL
     AND (indkey::smallint[])[0:cardinality(conkey) - 1] @> conkey
 )
-"""  # noqa: S608
+"""
 SCHEMA = f"""
 {RELATIONS}
 , tables AS (SELECT * FROM relations WHERE relkind IN ('r', 'p', 'f', 'm', 'v'))
@@ -105,4 +105,4 @@ SELECT format('domain %s %s', t.oid::regtype, pg_get_constraintdef(c.oid))
 FROM pg_type AS t JOIN pg_namespace AS n ON n.oid = typnamespace
 LEFT JOIN pg_constraint AS c ON contypid = t.oid
 WHERE typtype = 'd' AND nspname NOT IN ('information_schema', 'pg_catalog')
-"""  # noqa: S608
+"""

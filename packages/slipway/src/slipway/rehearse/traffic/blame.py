@@ -1,4 +1,4 @@
-"""What readers and writers of the tables had to suffer, and which statement was the cause."""
+"""Requests that failed or waited, and the statement that was the cause."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,14 @@ from itertools import groupby
 
 from slipway.locks import ACCESS_EXCLUSIVE, is_strong
 from slipway.rehearse import rules
-from slipway.rehearse.model import CONTROL, WRITES, Applied, Request, Statement
+from slipway.rehearse.model import (
+    CONTROL,
+    WRITES,
+    AppliedRevision,
+    Rehearsal,
+    Request,
+    TracedStatement,
+)
 from slipway.rehearse.trace.findings import Place, finding, place_of
 from slipway.report import Finding, count
 
@@ -16,58 +23,52 @@ STALE_PLAN = "InvalidCachedStatementError"
 
 
 @dataclass(frozen=True)
-class Hold:
+class LockHold:
     """A lock that a watched statement waited for or held, in seconds of `time.monotonic`."""
 
-    statement: Statement
+    statement: TracedStatement
     mode: str
     end: float
 
 
-def of_requests(
-    requests: Sequence[Request],
-    watched: Sequence[Statement],
-    traced: Sequence[Statement],
-    applied: Sequence[Applied],
-    *,
-    lock_timeout: float,
-    processes: int = 1,
-    small_tables: Collection[str] = (),
+def request_findings(
+    rehearsal: Rehearsal, *, processes: int = 1, small_tables: Collection[str] = ()
 ) -> Iterator[Finding]:
-    """Requests that failed, or waited for longer than the lock timeout and the machine's noise.
+    """Find requests that failed, or waited longer than the lock timeout plus the noise.
 
     Args:
-        watched: the statements as they ran meanwhile, with their times.
-        traced: the same statements with their locks.
-        applied: the revisions, in their order.
-        lock_timeout: of the runner, in seconds.
         processes: those that sent the requests; each may have one stale plan of each table.
         small_tables: those for which waiting does not matter.
     """
+    watched, requests = rehearsal.watched, rehearsal.requests
     if not watched:
         return
     begun = watched[0].started
     noise = max((r.seconds for r in requests if r.kind == CONTROL), default=0)
     during = [r for r in requests if r.kind != CONTROL and r.started + r.seconds >= begun]
-    culprits = _Culprits(watched, traced, applied)
+    blocking = _BlockingStatements(watched, rehearsal.traced, rehearsal.applied)
     by_table = sorted(during, key=lambda r: (r.table, r.kind in WRITES))
     for (table, writes), group in groupby(by_table, lambda r: (r.table, r.kind in WRITES)):
         sent = list(group)
         kind = "writes" if writes else "reads"
         failed = [request for request in sent if request.error]
-        yield from _failed(table, kind, failed, culprits, processes)
-        slow = [r for r in sent if not r.error and r.seconds > lock_timeout + noise]
+        yield from _failed(table, kind, failed, blocking, processes)
+        slow = [r for r in sent if not r.error and r.seconds > rehearsal.lock_timeout + noise]
         if slow and table not in small_tables:
-            yield _stalled(table, kind, max(slow, key=lambda r: r.seconds), culprits)
+            yield _stalled(table, kind, max(slow, key=lambda r: r.seconds), blocking)
 
 
 def _failed(
-    table: str, kind: str, failed: Sequence[Request], culprits: "_Culprits", processes: int
+    table: str,
+    kind: str,
+    failed: Sequence[Request],
+    blocking: "_BlockingStatements",
+    processes: int,
 ) -> Iterator[Finding]:
     found: dict[tuple[Place, str], int] = {}
     for request in failed:
         error = STALE_PLAN if STALE_PLAN in request.error else request.error.splitlines()[0]
-        key = (place_of(culprits.of(request).statement), error)
+        key = (place_of(blocking.of(request).statement), error)
         found[key] = found.get(key, 0) + 1
     for (place, error), times in found.items():
         is_stale = error == STALE_PLAN and times <= processes
@@ -76,9 +77,9 @@ def _failed(
         yield finding(rule, place, table=table, count=said, error=error)
 
 
-def _stalled(table: str, kind: str, request: Request, culprits: "_Culprits") -> Finding:
-    hold = culprits.of(request)
-    longest = culprits.longest(request)
+def _stalled(table: str, kind: str, request: Request, blocking: "_BlockingStatements") -> Finding:
+    hold = blocking.of(request)
+    longest = blocking.longest(request)
     did = f"line {hold.statement.line} waited for or held its lock"
     if hold.mode:
         did = f"line {hold.statement.line} waited for or held {hold.mode}"
@@ -89,20 +90,20 @@ def _stalled(table: str, kind: str, request: Request, culprits: "_Culprits") -> 
     return finding(rules.STALLED, place, table=table, kind=kind, seconds=seconds, holder=did)
 
 
-class _Culprits:
-    """Finds what a request waited for."""
+class _BlockingStatements:
+    """Finds the statement whose lock a request waited for."""
 
     def __init__(
         self,
-        watched: Sequence[Statement],
-        traced: Sequence[Statement],
-        applied: Sequence[Applied],
+        watched: Sequence[TracedStatement],
+        traced: Sequence[TracedStatement],
+        applied: Sequence[AppliedRevision],
     ) -> None:
         self.watched = watched
         self.locks = {(s.file, s.line, s.sql): s.locks for s in traced}
         self.ends = {revision.revision: revision.started + revision.seconds for revision in applied}
 
-    def of(self, request: Request) -> Hold:
+    def of(self, request: Request) -> LockHold:
         """The newest lock that was in its way, or else the newest statement before its end that
         may have changed its table, or any."""
         end = request.started + request.seconds
@@ -115,13 +116,13 @@ class _Culprits:
         if holds:
             return holds[-1]
         changes = [s for s in before if self._mode(s, request.table) == ACCESS_EXCLUSIVE]
-        return Hold((changes or before)[-1], "", end)
+        return LockHold((changes or before)[-1], "", end)
 
-    def _mode(self, statement: Statement, table: str) -> str:
+    def _mode(self, statement: TracedStatement, table: str) -> str:
         key = (statement.file, statement.line, statement.sql)
         return self.locks.get(key, {}).get(table, "")
 
-    def _hold(self, statement: Statement, request: Request) -> Hold:
+    def _hold(self, statement: TracedStatement, request: Request) -> LockHold:
         mode = self._mode(statement, request.table)
         blocks = mode == ACCESS_EXCLUSIVE or (
             bool(mode) and is_strong(mode) and request.kind in WRITES
@@ -129,13 +130,13 @@ class _Culprits:
         end = statement.started + statement.seconds
         if not statement.autocommit and not statement.error:
             end = max(end, self.ends.get(statement.revision, end))
-        return Hold(statement, mode if blocks else "", end)
+        return LockHold(statement, mode if blocks else "", end)
 
-    def longest(self, request: Request) -> Statement | None:
+    def longest(self, request: Request) -> TracedStatement | None:
         """The statement that took the most time while a request waited."""
         end = request.started + request.seconds
 
-        def shared(statement: Statement) -> float:
+        def shared(statement: TracedStatement) -> float:
             last = min(statement.started + statement.seconds, end)
             return last - max(statement.started, request.started)
 

@@ -1,7 +1,5 @@
 """The names that PostgreSQL chooses: each is made there without a name, and compared."""
 
-from collections.abc import Iterator
-
 import pytest
 import sqlalchemy as sa
 
@@ -30,20 +28,6 @@ TABLES = {
     "four bytes each": ["🙂" * 15, ["🚀" * 14]],
     "cut within a character": ["x" + "ä" * 31, ["y" + "ö" * 31]],
 }
-
-
-@pytest.fixture(scope="module")
-def engine(server: str) -> Iterator[sa.Engine]:
-    engine = sa.create_engine(server.replace("postgresql://", "postgresql+psycopg://"))
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def connection(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """In a transaction that is rolled back."""
-    with engine.connect() as connection:
-        yield connection
 
 
 def make(connection: sa.Connection, label: str, table: str, columns: list[str]) -> set[str]:

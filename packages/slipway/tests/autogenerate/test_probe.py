@@ -1,11 +1,9 @@
 """What PostgreSQL is asked of conditions."""
 
-import asyncio
-
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import create_async_engine
 
+from slipway.autogenerate.dialect import send
 from slipway.autogenerate.probe import is_condition
 
 COLUMNS = (
@@ -74,40 +72,27 @@ CONDITIONS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def url(server: str) -> str:
-    return server.replace("postgresql://", "postgresql+asyncpg://")
-
-
 @pytest.mark.slow
-def test_a_condition_is_known_again_in_the_words_of_the_database(url: str) -> None:
+def test_a_condition_is_known_again_in_the_words_of_the_database(
+    connection: sa.Connection,
+) -> None:
     """Each as its own, and no other's."""
-
-    def ask(connection: sa.Connection) -> None:
-        checks = [
-            sa.CheckConstraint(condition, name=f"c{number}")
-            for number, condition in enumerate(CONDITIONS)
-        ]
-        connection.exec_driver_sql(f"CREATE TABLE conditions ({COLUMNS})")
-        table = sa.Table("conditions", sa.MetaData(), *checks)
-        for check in checks:
-            connection.execute(sa.schema.AddConstraint(check, isolate_from_table=False))
-        there = {
-            found["name"]: found["sqltext"]
-            for found in sa.inspect(connection).get_check_constraints(table.name)
-        }
-        connection.exec_driver_sql("SET TRANSACTION READ ONLY")
-        for check in checks:
-            alike = [name for name, told in there.items() if is_condition(connection, check, told)]
-            assert alike == [check.name], str(check.sqltext)
-        missing = sa.CheckConstraint("nowhere > 0", name="missing")
-        table.append_constraint(missing)
-        assert is_condition(connection, missing, "n > 0") is None
-
-    async def run() -> None:
-        engine = create_async_engine(url)
-        async with engine.connect() as connection:
-            await connection.run_sync(ask)
-        await engine.dispose()
-
-    asyncio.run(run())
+    checks = [
+        sa.CheckConstraint(condition, name=f"c{number}")
+        for number, condition in enumerate(CONDITIONS)
+    ]
+    send(connection, f"CREATE TABLE conditions ({COLUMNS})")
+    table = sa.Table("conditions", sa.MetaData(), *checks)
+    for check in checks:
+        connection.execute(sa.schema.AddConstraint(check, isolate_from_table=False))
+    existing = {
+        found["name"]: found["sqltext"]
+        for found in sa.inspect(connection).get_check_constraints(table.name)
+    }
+    send(connection, "SET TRANSACTION READ ONLY")
+    for check in checks:
+        alike = [name for name, text in existing.items() if is_condition(connection, check, text)]
+        assert alike == [check.name], str(check.sqltext)
+    missing = sa.CheckConstraint("nowhere > 0", name="missing")
+    table.append_constraint(missing)
+    assert is_condition(connection, missing, "n > 0") is None

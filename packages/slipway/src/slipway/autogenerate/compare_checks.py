@@ -35,14 +35,16 @@ def compare_checks(
     unnamed = [check for check in checks if not isinstance(check.name, str)]
     for existing in inspect(connection).get_check_constraints(name, schema):
         check_name, condition = str(existing["name"]), existing["sqltext"]
-        check = named.get(check_name)
-        if check is not None and is_condition(connection, check, condition) is not False:
-            del named[check_name]
-        elif check is None and (same := _with_condition(connection, unnamed, condition)):
+        if check_name in named:
+            if is_condition(connection, named[check_name], condition) is not False:
+                del named[check_name]
+                continue
+        # A constraint is false where it knows none of its columns.
+        elif (same := _with_condition(connection, unnamed, condition)) is not None:
             unnamed.remove(same)
-        else:
-            old = CheckConstraint(condition, name=check_name, table=in_database)
-            operations.ops.append(ops.DropConstraintOp.from_constraint(old))
+            continue
+        old = CheckConstraint(condition, name=check_name, table=in_database)
+        operations.ops.append(ops.DropConstraintOp.from_constraint(old))
     added = [*named.values(), *unnamed]
     operations.ops += [ops.AddConstraintOp.from_constraint(check) for check in added]
 
@@ -50,7 +52,9 @@ def compare_checks(
 def _is_created(check: CheckConstraint) -> bool:
     """Whether PostgreSQL gets it: that of a Boolean or a native Enum is for other databases."""
     rule = check._create_rule
-    return rule is None or rule(DIALECT.ddl_compiler(DIALECT, AddConstraint(check)))
+    return rule is None or rule(
+        DIALECT.ddl_compiler(DIALECT, AddConstraint(check, isolate_from_table=False))
+    )
 
 
 def _with_condition(

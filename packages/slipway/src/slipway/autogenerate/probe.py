@@ -102,7 +102,9 @@ def _plan(connection: Connection, table: Table, expression: str) -> Sequence[str
 
 
 def _condition(check: CheckConstraint) -> str:
-    compiler = DIALECT.ddl_compiler(DIALECT, AddConstraint(check)).sql_compiler
+    compiler = DIALECT.ddl_compiler(
+        DIALECT, AddConstraint(check, isolate_from_table=False)
+    ).sql_compiler
     return compiler.process(check.sqltext, include_table=False, literal_binds=True)
 
 

@@ -19,7 +19,7 @@ INTRODUCTION = """\
 
 `alembic revision --autogenerate` as a process of its own, with {tables} tables of five columns, \
 an index and a foreign key. *Stock* is the env.py of `alembic init -t pyproject_async`; *ours* is \
-the template's, which also compares defaults, writes the safe form and formats it with ruff. \
+Slipway's, which also compares defaults and writes the safe form. \
 Where nothing changed, stock writes an empty revision, ours none. Medians of {rounds} \
 interleaved rounds."""
 

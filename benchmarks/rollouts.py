@@ -106,7 +106,7 @@ def _stock(old: Release, last: Release, database: str, folder: Path) -> Release:
     shutil.rmtree(folder / versions)
     shutil.copytree(old.folder / versions, folder / versions)
     url = database.replace("postgresql://", "postgresql+asyncpg://")
-    configure_stock(folder, "src/migrations", url)
+    configure_stock(folder, "src/migrations", url, "app.core.db.base")
     return Release(folder, last.python)
 
 

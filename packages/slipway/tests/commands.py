@@ -26,7 +26,7 @@ import sqlalchemy.ext.asyncio  # noqa: F401
 from alembic.config import CommandLine
 
 from packages.slipway.tests.processes import environment
-from packages.slipway.tests.rows import ROOT, SOURCE
+from packages.slipway.tests.rows import ROOT
 from slipway import __main__, verify  # noqa: F401
 from slipway.backfill import command, progress  # noqa: F401
 
@@ -83,7 +83,7 @@ def _forking() -> subprocess.Popen[str]:
         [sys.executable, "-m", "packages.slipway.tests.commands"],
         cwd=ROOT,
         # Alembic asks for the width of the terminal when it is imported.
-        env=environment({"PYTHONPATH": str(SOURCE), "COLUMNS": "200"}),
+        env=environment({"COLUMNS": "200"}),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -1,4 +1,4 @@
-"""A history of migrations with the template's runner and nothing of its application."""
+"""A history of migrations with the runner, without models."""
 
 import subprocess
 import sys
@@ -11,7 +11,6 @@ import psycopg
 
 from packages.slipway.tests.commands import run
 from packages.slipway.tests.processes import environment
-from packages.slipway.tests.rows import ROOT
 
 CONFIGURATION = """
 [tool.alembic]
@@ -68,9 +67,8 @@ class History:
     def add(self, upgrade: str, downgrade: str = "pass") -> str:
         """Add a revision with this code on top; return its name: 0001, 0002 and so on."""
         self._versions.mkdir(parents=True, exist_ok=True)
-        if not (self.folder / "pyproject.toml").exists():
-            (self.folder / "pyproject.toml").write_text(CONFIGURATION)
-            (self.folder / "migrations/env.py").write_text(ENV)
+        if not (self.folder / "migrations/env.py").exists():
+            self.configure()
         number = len(list(self._versions.glob("*.py"))) + 1
         before = f"{number - 1:04}" if number > 1 else None
         bodies = {
@@ -80,6 +78,11 @@ class History:
         code = REVISION.format(revision=f"{number:04}", before=before, **bodies)
         (self._versions / f"{number:04}.py").write_text(code)
         return f"{number:04}"
+
+    def configure(self) -> None:
+        """Write Alembic's configuration and env.py."""
+        (self.folder / "pyproject.toml").write_text(CONFIGURATION)
+        (self.folder / "migrations/env.py").write_text(ENV)
 
     def forget(self, revision: str) -> None:
         """Remove a revision from the code, as rolling back a release does."""
@@ -93,7 +96,6 @@ class History:
             env=environment(
                 {
                     "URL": self._url,
-                    "PYTHONPATH": str(ROOT / "template/src"),
                     "COLUMNS": "200",
                     **variables,
                 }

@@ -1,54 +1,99 @@
-"""A history whose schema comes from models, with the template's configuration or Alembic's own."""
+"""A history whose schema comes from models, in each form that a project may have."""
 
 import ast
+import os
 import re
 import shutil
+import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import cache_from_source
 from pathlib import Path
 
 import alembic
+import psycopg
 
-from packages.slipway.tests.history import History
-from packages.slipway.tests.rows import HEADER, ROOT, SOURCE
+import slipway.autogenerate
+from packages.slipway.tests.history import ENV, History
+from packages.slipway.tests.rows import HEADER, base
+from slipway.devdb import libpq_environment
+from slipway.devdb.server import find_binaries
 
-STOCK = Path(alembic.__file__).parent / "templates/async"
+TEMPLATES = Path(alembic.__file__).parent / "templates"
+STOCK = TEMPLATES / "async"
+OURS = Path(slipway.autogenerate.__file__).parent / "script.py.mako"
 
-# What the template's env.py, which is used as it is, takes from the application's settings.
-CONFIG = """
-import os
-from types import SimpleNamespace
+FILE_NAMES = "%%(year)d%%(month).2d%%(day).2d_%%(hour).2d%%(minute).2d_%%(rev)s_%%(slug)s"
+CONFIGURATIONS = {
+    "pyproject.toml": f"""
+[tool.alembic]
+script_location = "%(here)s/migrations"
+file_template = "{FILE_NAMES}"
+truncate_slug_length = 80
 
-def load_settings():
-    number = lambda name, default: float(os.environ.get(name, default))
-    return SimpleNamespace(
-        DATABASE_URL=os.environ["URL"],
-        MIGRATION_DATABASE_URL=None,
-        MIGRATION_LOCK_TIMEOUT=number("LOCK_TIMEOUT", 1),
-        MIGRATION_STATEMENT_TIMEOUT=number("STATEMENT_TIMEOUT", 60),
-        MIGRATION_IDLE_IN_TRANSACTION_TIMEOUT=60,
-        MIGRATION_RUNNER_TIMEOUT=number("RUNNER_TIMEOUT", 60),
-        MIGRATION_ATTEMPTS=int(number("ATTEMPTS", 10)),
-        LOG_LEVEL="INFO",
-        LOG_FORMAT="text",
-    )
-"""
-LOGGING = """
-import logging
+[tool.slipway]
+postgresql = 18
+""",
+    "alembic.ini": f"""
+[alembic]
+script_location = %(here)s/migrations
+file_template = {FILE_NAMES}
+truncate_slug_length = 80
 
-def configure_logging(level, *_):
-    logging.basicConfig(level=level, format="%(message)s")
-"""
+[slipway]
+postgresql = 18
+""",
+}
+
+
+@dataclass(frozen=True)
+class Form:
+    """What differs between projects, as far as autogenerate and the runner see it.
+
+    Attributes:
+        file: The one with the configuration.
+        template: A `script.py.mako`.
+        convention: Whether the models have a naming convention.
+    """
+
+    driver: str = "asyncpg"
+    file: str = "pyproject.toml"
+    template: Path = OURS
+    convention: bool = True
+
+    def __str__(self) -> str:
+        template = "ours" if self.template == OURS else "stock"
+        convention = "convention" if self.convention else "no-convention"
+        return f"{self.driver}-{self.file}-{template}-{convention}"
+
+
+STOCK_SCRIPT = TEMPLATES / "generic/script.py.mako"
+# Each pair of properties is in one of them.
+FORMS = (
+    Form(),
+    Form("asyncpg", "alembic.ini", STOCK_SCRIPT, convention=False),
+    Form("psycopg", "pyproject.toml", STOCK_SCRIPT, convention=True),
+    Form("psycopg", "alembic.ini", OURS, convention=False),
+    Form("psycopg2", "pyproject.toml", OURS, convention=False),
+    Form("psycopg2", "alembic.ini", STOCK_SCRIPT, convention=True),
+)
 
 
 @dataclass(frozen=True)
 class ModelledHistory(History):
+    """`stock`: with Alembic's own async template instead of a form of ours."""
+
+    form: Form = FORMS[0]
     stock: bool = False
+
+    @property
+    def _url(self) -> str:
+        return self.url.replace("postgresql://", f"postgresql+{self.form.driver}://")
 
     def models(self, source: str) -> None:
         """Let these be the models from now on."""
         if not (self.folder / "app").exists():
-            self._introduce()
+            self.configure()
         models = self.folder / "app/models/__init__.py"
         models.write_text(HEADER + source)
         # What was compiled from models of the same second and size would be taken for these.
@@ -72,31 +117,22 @@ class ModelledHistory(History):
         return printed
 
     def schema(self) -> set[str]:
-        """What is in the database, in words that do not depend on the order of its making."""
-        return {str(row[0]) for row in self.sql(SCHEMA)}
+        return schema(self.url)
 
-    def _introduce(self) -> None:
-        """A folder like that of a project: an application with models, and its migrations."""
-        for package in ("app", "app/core", "app/core/db", "app/models"):
-            (self.folder / package).mkdir()
-            (self.folder / package / "__init__.py").touch()
-        shutil.copy(SOURCE / "app/core/db/base.py", self.folder / "app/core/db")
-        (self.folder / "app/core/config.py").write_text(CONFIG)
-        (self.folder / "app/core/logging.py").write_text(LOGGING)
-        self._versions.mkdir(parents=True)
+    def configure(self) -> None:
+        """Write a folder like that of a project: an application with models, and its migrations."""
+        (self.folder / "app/models").mkdir(parents=True)
+        (self.folder / "app/__init__.py").touch()
+        (self.folder / "app/models/__init__.py").write_text(HEADER)
+        (self.folder / "app/base.py").write_text(base(convention=self.form.convention))
+        self._versions.mkdir(parents=True, exist_ok=True)
         if self.stock:
-            configure_stock(self.folder, "migrations", self._url)
-        else:
-            self._configure()
-
-    def _configure(self) -> None:
-        for name in ("env.py", "script.py.mako"):
-            shutil.copy(SOURCE / "migrations" / name, self.folder / "migrations")
-        shutil.copy(ROOT / "template/ruff.toml", self.folder)
-        project = (ROOT / "template/pyproject.toml.jinja").read_text()
-        configuration = project[project.index("[tool.alembic]") :]
-        configuration = configuration.replace("{{ postgres_version }}", "18")
-        (self.folder / "pyproject.toml").write_text(configuration.replace("/src/", "/"))
+            configure_stock(self.folder, "migrations", self._url, "app.base")
+            return
+        shutil.copy(self.form.template, self.folder / "migrations")
+        env = ENV.replace("run(None", "from app.models import Base\nrun(Base.metadata")
+        (self.folder / "migrations/env.py").write_text(env)
+        (self.folder / self.form.file).write_text(CONFIGURATIONS[self.form.file])
 
     def _chain(self) -> list[Path]:
         followers = {}
@@ -111,11 +147,15 @@ class ModelledHistory(History):
         return chain
 
 
-def configure_stock(folder: Path, migrations: str, url: str) -> None:
-    """Let Alembic work in a folder with its own template, which knows the models and the URL."""
+def configure_stock(folder: Path, migrations: str, url: str, base: str) -> None:
+    """Let Alembic work in a folder with its own template, which knows the models and the URL.
+
+    Args:
+        base: the module with the base of the models.
+    """
     shutil.copy(STOCK / "script.py.mako", folder / migrations)
     env = (STOCK / "env.py").read_text()
-    target = "import app.models\nfrom app.core.db.base import Base\ntarget_metadata = Base.metadata"
+    target = f"import app.models\nfrom {base} import Base\ntarget_metadata = Base.metadata"
     (folder / migrations / "env.py").write_text(env.replace("target_metadata = None", target))
     ini = (STOCK / "alembic.ini.mako").read_text()
     ini = ini.replace("${script_location}", f"%(here)s/{migrations}")
@@ -130,27 +170,43 @@ def _constant(text: str, name: str) -> str | None:
     return value
 
 
-SCHEMA = """
-WITH tables AS (
-    SELECT c.oid, format('%s.%s', relnamespace::regnamespace, relname) AS name
-    FROM pg_class AS c WHERE relkind = 'r' AND relname <> 'alembic_version'
-    AND relnamespace::regnamespace::text IN ('public', 'audit')
-)
-SELECT format('table %s %s', name, obj_description(oid, 'pg_class')) FROM tables
-UNION ALL
-SELECT format('column %s.%s %s %s %s %s %s %s', name, attname, format_type(atttypid, atttypmod),
-              CASE WHEN attnotnull THEN 'NOT NULL' END, pg_get_expr(adbin, adrelid),
-              attidentity, attgenerated, col_description(tables.oid, attnum))
-FROM tables JOIN pg_attribute ON attrelid = tables.oid AND attnum > 0 AND NOT attisdropped
-LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
-UNION ALL
-SELECT format('constraint %s %s %s', name, CASE WHEN contype <> 'n' THEN conname END,
-              pg_get_constraintdef(c.oid))
-FROM tables JOIN pg_constraint AS c ON conrelid = tables.oid
-UNION ALL
-SELECT format('index %s %s', pg_get_indexdef(indexrelid), CASE WHEN indisvalid THEN 'valid' END)
-FROM tables JOIN pg_index ON indrelid = tables.oid
-UNION ALL
-SELECT format('enum %s %s', t.oid::regtype, array_agg(enumlabel ORDER BY enumsortorder))
-FROM pg_type AS t JOIN pg_enum ON enumtypid = t.oid GROUP BY t.oid
-"""
+# ---- The schema of a database
+
+
+def schema(url: str) -> set[str]:
+    """Describe a database as pg_dump does, in parts that do not depend on the order of making.
+
+    Each column and constraint of a table is a part of its own.
+    """
+    binaries = find_binaries()
+    assert binaries
+    dumped = subprocess.run(
+        [
+            binaries / "pg_dump",
+            *("--schema-only", "--no-owner", "--no-privileges", "--exclude-table=alembic_version"),
+        ],
+        env={**os.environ, **libpq_environment(url)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    with psycopg.connect(url) as connection:
+        invalid = connection.execute(INVALID_INDEXES).fetchall()
+    # pg_dump leaves out an index that a failed build has left behind.
+    return {*_parts(dumped), *(f"invalid index {name}" for (name,) in invalid)}
+
+
+INVALID_INDEXES = "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid"
+
+
+def _parts(dumped: str) -> Iterator[str]:
+    lines = (line for line in dumped.splitlines() if not line.startswith(("--", "\\")))
+    for statement in "\n".join(lines).split(";\n"):
+        head, _, body = statement.strip().partition("(\n")
+        if not head.startswith("CREATE TABLE"):
+            yield statement.strip()
+            continue
+        yield head
+        for line in body.removesuffix(")").splitlines():
+            # The name of a NOT NULL is PostgreSQL's own, from when the column got it.
+            yield f"{head}: {re.sub(r'CONSTRAINT [^ ]+ NOT NULL', 'NOT NULL', line.strip(' ,'))}"

@@ -14,7 +14,7 @@ import psycopg
 import sqlalchemy as sa
 
 from packages.slipway.tests.changes import Change
-from packages.slipway.tests.modelled import SCHEMA, ModelledHistory
+from packages.slipway.tests.modelled import FORMS, Form, ModelledHistory, schema
 from packages.slipway.tests.rows import load, seed
 from packages.slipway.tests.traffic import CONTROL, Request, Service, slow_client, traffic
 
@@ -52,22 +52,24 @@ class Outcome:
 
 
 @contextmanager
-def database(server: str, folder: Path, *, stock: bool = False) -> Iterator[ModelledHistory]:
+def database(
+    server: str, folder: Path, form: Form = FORMS[0], *, stock: bool = False
+) -> Iterator[ModelledHistory]:
     with _database(server, "changes") as url:
-        yield ModelledHistory(folder, url, stock=stock)
+        yield ModelledHistory(folder, url, form=form, stock=stock)
 
 
-def described(server: str, models: str) -> set[str]:
+def described(server: str, models: str, form: Form = FORMS[0]) -> set[str]:
     """The schema that models describe, as `create_all` makes it."""
     with (
         tempfile.TemporaryDirectory() as folder,
         _database(server, "described") as url,
         psycopg.connect(url, autocommit=True) as connection,
     ):
-        metadata = load(models, Path(folder))
+        metadata = load(models, Path(folder), convention=form.convention)
         engine = sa.create_engine("postgresql+psycopg://", creator=lambda: connection)
         metadata.create_all(engine)
-        return {str(row[0]) for row in connection.execute(SCHEMA).fetchall()}
+        return schema(url)
 
 
 @contextmanager

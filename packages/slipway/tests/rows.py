@@ -17,8 +17,6 @@ from sqlalchemy.types import TypeEngine
 
 # Not from conftest, whose imports take a second that a process of traffic would start with.
 ROOT = Path(__file__).parents[3]
-SOURCE = ROOT / "template/src"
-BASE = SOURCE / "app/core/db/base.py"
 HEADER = """
 import enum, uuid
 from datetime import datetime
@@ -26,18 +24,24 @@ from decimal import Decimal
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, mapped_column
-from app.core.db.base import Base
+from app.base import Base
 """
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def load(source: str, folder: Path) -> sa.MetaData:
+def base(*, convention: bool = True) -> str:
+    """The code of a base for models, with or without a naming convention."""
+    code = Path(__file__).with_name("base.py").read_text()
+    return code if convention else code.replace("naming_convention=NAMING_CONVENTION", "")
+
+
+def load(source: str, folder: Path, *, convention: bool = True) -> sa.MetaData:
     """The metadata of a models module, with a base of its own so that two can live side by side."""
     name = f"models_{len(sys.modules)}"
     path = folder / f"{name}.py"
-    imported = "from app.core.db.base import Base\n"
-    path.write_text(BASE.read_text() + HEADER.replace(imported, "") + source)
+    header = HEADER.replace("from app.base import Base\n", "")
+    path.write_text(base(convention=convention) + header + source)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec
     assert spec.loader

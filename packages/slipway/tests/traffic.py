@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from packages.slipway.tests.processes import environment
-from packages.slipway.tests.rows import ROOT, SOURCE, Rows, load
+from packages.slipway.tests.rows import ROOT, Rows, load
 
 # How often a worker asks: enough to be there at any moment, little enough to leave the machine
 # idle, so that a wait is a lock and not a lack of time.
@@ -73,7 +73,7 @@ def traffic(service: Service) -> Iterator[list[Request]]:
     with subprocess.Popen(
         [sys.executable, "-m", "packages.slipway.tests.traffic"],
         cwd=ROOT,
-        env=environment({"PYTHONPATH": f"{ROOT}:{SOURCE}"}),
+        env=environment({"PYTHONPATH": str(ROOT)}),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from packages.slipway.tests.history import History
-from packages.slipway.tests.modelled import ModelledHistory
+from packages.slipway.tests.modelled import FORMS, TEMPLATES, Form, ModelledHistory
 
 ITEMS = """
 class Item(Base):
@@ -154,3 +154,104 @@ def test_a_message_may_hold_what_python_would_read(items: ModelledHistory) -> No
         ["revision", "--autogenerate", "-m", 'say """no""" to C:\\users'], ["upgrade", "head"]
     )
     assert code == 0, printed
+
+
+BEFORE = """
+class Team(Base):
+    __tablename__ = "teams"
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+class Item(Base):
+    __tablename__ = "items"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str | None]
+    amount: Mapped[int | None]
+    old: Mapped[str | None]
+    team_id: Mapped[int | None]
+    state: Mapped[str] = mapped_column(sa.Enum("open", "100%", name="state"), server_default="open")
+"""
+AFTER = """
+class Cents(sa.TypeDecorator):
+    impl = sa.Integer
+    cache_ok = True
+
+class Team(Base):
+    __tablename__ = "teams"
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+class Item(Base):
+    __tablename__ = "items"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    amount: Mapped[int | None] = mapped_column(index=True)
+    team_id: Mapped[int | None] = mapped_column(sa.ForeignKey("teams.id"))
+    owner_id: Mapped[int | None] = mapped_column(sa.ForeignKey("teams.id"))
+    state: Mapped[str] = mapped_column(
+        sa.Enum("open", "100%", "late", name="state"), server_default="late"
+    )
+    share: Mapped[str] = mapped_column(server_default="50%", comment="in %s")
+    price: Mapped[int | None] = mapped_column(Cents)
+    __table_args__ = (CHECK,)
+"""
+UNNAMED = """sa.CheckConstraint("name LIKE '%a%'")"""
+NAMED = """sa.CheckConstraint("name LIKE '%a%'", name="a")"""
+
+
+@pytest.mark.parametrize(
+    "form",
+    [pytest.param(FORMS[0], id=str(FORMS[0]))]
+    + [pytest.param(form, marks=pytest.mark.slow, id=str(form)) for form in FORMS[1:]],
+)
+def test_a_change_is_written_applied_and_reverted_in_each_form(
+    history: History, form: Form
+) -> None:
+    modelled = ModelledHistory(history.folder, history.url, form=form)
+    modelled.models(BEFORE)
+    code, printed = modelled.run([*GENERATE], ["upgrade", "head"])
+    assert code == 0, printed
+    before = modelled.schema()
+    modelled.models(AFTER.replace("CHECK", NAMED if form.convention else UNNAMED))
+
+    files = modelled.generate("change")
+
+    text = "\n".join(file.read_text() for file in files)
+    assert "None'" not in text
+    assert "import app" not in text
+    # Every file says why it exists, and that the column goes is a contract.
+    assert "while items is read and written" in text
+    assert text.count('phase = "contract"') == 1
+    steps = [["downgrade", f"-{len(files)}"], ["upgrade", "head"], ["check"]]
+    code, printed = modelled.run(["upgrade", "head"], ["check"], *steps)
+    assert code == 0, printed
+    assert modelled.schema() - before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("template", ["async", "generic", "pyproject", "pyproject_async"])
+def test_each_template_of_alembic_gets_the_reasons(history: History, template: str) -> None:
+    form = Form(template=TEMPLATES / template / "script.py.mako")
+    modelled = ModelledHistory(history.folder, history.url, form=form)
+    modelled.models(ITEMS)
+    modelled.run([*GENERATE], ["upgrade", "head"])
+    modelled.models(WITH_INDEX.replace("    name", "    # name"))
+
+    [dropped] = modelled.generate("drop")
+
+    upgrade = dropped.read_text().partition("def upgrade")[2]
+    assert "# Drops items.name with its data" in upgrade.partition("def downgrade")[0]
+    assert 'phase = "contract"' in dropped.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", ["", "https://example.com/migrations"])
+def test_hints_name_the_documentation_if_there_is_one(items: ModelledHistory, setting: str) -> None:
+    configuration = items.folder / "pyproject.toml"
+    configuration.write_text(configuration.read_text() + f'documentation = "{setting}"\n')
+    items.models(ITEMS + "    email: Mapped[str] = mapped_column()\n")
+
+    [added] = items.generate("required")
+
+    text = added.read_text()
+    assert "TODO" in text
+    assert ("https://example.com/migrations" in text) == bool(setting)
+    assert "docs/" not in text

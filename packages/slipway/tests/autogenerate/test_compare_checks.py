@@ -10,9 +10,10 @@ from slipway.autogenerate.schema_change import flatten
 
 def items(*checks: sa.CheckConstraint, flag: bool = False) -> sa.MetaData:
     metadata = sa.MetaData()
-    amount = sa.Column("amount", sa.Integer)
-    flagged = [sa.Column("flag", sa.Boolean(create_constraint=True, name="is_flag"))]
-    sa.Table("items", metadata, amount, *(flagged if flag else ()), *checks)
+    table = sa.Table("items", metadata, sa.Column("amount", sa.Integer), *checks)
+    if flag:
+        kind = sa.Boolean(create_constraint=True, name="is_flag")
+        table.append_column(sa.Column("flag", kind))
     return metadata
 
 

@@ -10,16 +10,19 @@ from alembic.config import Config
 from alembic.context import get_x_argument
 from alembic.operations.ops import MigrationScript, UpgradeOps
 from alembic.runtime.migration import MigrationContext
+from alembic.util import CommandError
 from sqlalchemy import Connection, Enum
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 # Registers its comparison.
 from slipway.autogenerate import compare_checks  # noqa: F401
+from slipway.autogenerate.dialect import DIALECT
 from slipway.autogenerate.enums import Metadata, add_enums, metadata_list, render_enum
 from slipway.autogenerate.plan import plan
 from slipway.autogenerate.planned_revision import Phase
 from slipway.autogenerate.revision_files import Note, add_note, chain
 from slipway.autogenerate.unnamed import name_unnamed
+from slipway.project.configuration import ProjectError, load
 from slipway.queries import BACKFILL_PROGRESS
 
 
@@ -79,6 +82,8 @@ def process_revision_directives(
     config = context.config
     if config is None or not getattr(config.cmd_opts, "autogenerate", False):
         return
+    # With the dialect of a driver that doubles it, Alembic would write each % twice into files.
+    context.impl.dialect = DIALECT
     if context.opts["upgrade_token"] != ONE_DATABASE:
         _complete_last(context, directives)
         return
@@ -119,12 +124,24 @@ def _write(
         upgrade.reverse_into(downgrade)
         add_note(config, script, Note(UNSAFE))
         return [script]
-    revisions = plan(context.connection, upgrade.ops, context.opts.get("documentation", ""))
+    revisions = plan(context.connection, upgrade.ops, _documentation(config))
     scripts = chain(script, revisions)
     for written, revision in zip(scripts, revisions, strict=True):
         note = Note("\n\n".join(revision.why), revision.phase is Phase.CONTRACT)
         add_note(config, written, note)
     return scripts
+
+
+def _documentation(config: Config) -> str:
+    """The setting `documentation` of the project that Alembic was started in."""
+    named = (config.config_file_name, config.toml_file_name)
+    files = [file for file in named if file and Path(file).is_file()]
+    if not files:
+        return ""
+    try:
+        return load(Path.cwd(), files, config.config_ini_section).documentation
+    except ProjectError as error:
+        raise CommandError(str(error)) from error
 
 
 def _complete(context: MigrationContext, connection: Connection, upgrade: UpgradeOps) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from packages.slipway.tests.modelled import CONFIG, ModelledHistory
+from packages.slipway.tests.modelled import ModelledHistory
 from packages.slipway.tests.rehearse.project import Rehearsed, Tracing, database
 from packages.slipway.tests.rehearse.recorded import slow_client
 from slipway.project.configuration import ProjectError, load
@@ -204,12 +204,12 @@ def test_a_revision_that_is_in_the_way_of_somebody_is_tried_again(
 
 
 @pytest.mark.slow
-def test_the_env_of_the_template_is_used_as_it_is(server: str, tmp_path: Path) -> None:
+def test_an_env_with_models_is_used_as_it_is(server: str, tmp_path: Path) -> None:
     with database(server, "modelled") as url:
         history = ModelledHistory(tmp_path, url)
         history.models("")
-        settings = tmp_path / "app/core/config.py"
-        settings.write_text(CONFIG.replace('"URL"', '"DATABASE_URL"'))
+        env = tmp_path / "migrations/env.py"
+        env.write_text(env.read_text().replace('"URL"', '"DATABASE_URL"'))
         revision = history.add('op.create_table("n", sa.Column("id", sa.BigInteger))')
         asyncpg = url.replace("postgresql://", "postgresql+asyncpg://")
 

@@ -16,6 +16,7 @@ COMMANDS = {
     "overlap": "slipway.overlap.command",
     "backfill": "slipway.backfill.command",
     "verify": "slipway.verify",
+    "init": "slipway.init.command",
 }
 
 
@@ -31,7 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGPIPE
     # A fault of ours is one line too, and no reason to let a migration pass.
     except Exception as error:
-        print(f"slipway: {type(error).__name__}: {error}", file=sys.stderr)
+        from slipway.errors import MigrationError  # only here: it imports SQLAlchemy
+
+        kind = "" if isinstance(error, MigrationError) else f"{type(error).__name__}: "
+        print(f"slipway: {kind}{error}", file=sys.stderr)
         return 3
 
 

@@ -167,8 +167,8 @@ def _find_url(url: str | URL | None) -> URL | None:
         supported = False
     if not supported:
         raise MigrationError(
-            f"The URL {without_password(parsed)} is not for PostgreSQL with one of the drivers "
-            f"{', '.join(sorted(DRIVERS))}: {WHERE}"
+            f"The URL {without_password(parsed)} does not begin with postgresql+DRIVER://, where "
+            f"DRIVER is one of {', '.join(sorted(DRIVERS))}: {WHERE}"
         )
     return parsed
 

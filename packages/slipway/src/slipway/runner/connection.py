@@ -13,6 +13,7 @@ from sqlalchemy import URL, Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from slipway.errors import MigrationError, message_of
+from slipway.runner.cancel import cancelled_by_signals
 from slipway.runner.policy import Policy, application_name
 
 if TYPE_CHECKING:  # it needs greenlet, which a project with a sync driver need not have
@@ -49,7 +50,8 @@ def _connect(engine: Engine) -> Iterator[Connection]:
     except (OSError, DBAPIError) as error:
         raise _unreachable(engine, error) from error
     try:
-        yield connection
+        with cancelled_by_signals(connection):
+            yield connection
     except DBAPIError as error:
         raise MigrationError(message_of(error)) from error
     finally:

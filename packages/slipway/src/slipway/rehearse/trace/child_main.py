@@ -32,6 +32,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import ExecutionContext
 from sqlalchemy.exc import DBAPIError
 
+from slipway.errors import MigrationError
 from slipway.locks import is_strong
 from slipway.redirect import VARIABLE, redirect
 from slipway.rehearse.model import TracedStatement
@@ -327,8 +328,8 @@ def run(observer: Observer, direction: str, target: str) -> None:
     try:
         config = Config("alembic.ini", toml_file="pyproject.toml")
         migrate(observer, config, direction, target)
-    except SystemExit as end:  # the way of env.py to say what is wrong
-        error = " ".join(str(end.code or "").split())
+    except (SystemExit, MigrationError) as end:  # the ways of env.py to say what is wrong
+        error = " ".join(str(end).split())
     # Migrations are anybody's code: whatever they raise is what they did.
     except BaseException as raised:
         error = reason(raised)

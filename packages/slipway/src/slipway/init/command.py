@@ -1,0 +1,191 @@
+"""`slipway init`: what Slipway needs in a project; overwrites nothing that was edited."""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+
+from slipway.init.env_file import Models, models_in
+from slipway.init.metadata import find_models, name_models
+from slipway.project.configuration import (
+    Configuration,
+    ProjectError,
+    alembic_config,
+    from_arguments,
+)
+
+DONE, BY_HAND, FAILED = 0, 1, 3
+DESCRIPTION = """\
+Write what Slipway needs into a project: a short env.py, a script.py.mako that shows the reasons of
+a revision, and the settings. A project without Alembic gets it too. Files that were edited stay.
+"""
+EPILOG = """\
+Exit codes: 0 done, 1 a file was edited and has to be changed by hand, 2 wrong usage, 3 it could
+not run.
+"""
+TEMPLATES = Path(Config().get_template_directory())
+STOCK = ("generic", "async", "pyproject", "pyproject_async")
+MAKO = Path(__file__).with_name("script.py.mako")
+BY_HAND_LINES = """\
+{path} was edited and stays. Change these places in it:
+    from slipway.env import Policy, command_line_errors, configure_options, run_migrations
+    {create}(…, connect_args=Policy().connect_args("{driver}"))
+    context.configure(connection=connection, **configure_options(target_metadata))
+    run_migrations(Policy())  # instead of begin_transaction() and context.run_migrations()
+    with command_line_errors():  # around what is called at the end, when online"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to `argparse`'s sub-commands."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "init",
+        help="write what Slipway needs into a project",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+    )
+    parser.add_argument(
+        "metadata",
+        nargs="*",
+        metavar="MODULE:NAME",
+        help="metadata of the models, as in shop.models:Base; default: what env.py has, or the "
+        "only declarative base of the project",
+    )
+    parser.add_argument(
+        "--directory",
+        default="migrations",
+        help="folder of a new env.py, where the project has no Alembic yet (default %(default)s)",
+    )
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write what is missing, print what was done, and return the exit code."""
+    done = _Done([], [])
+    try:
+        configuration = _alembic(arguments, done)
+        _env_file(configuration, arguments.metadata, done)
+        _mako(configuration, done)
+        baseline = _settings(configuration, done)
+    except (ProjectError, CommandError, OSError) as error:
+        print(*done.lines, sep="\n", end="\n" if done.lines else "")
+        print(f"slipway init: {error}", file=sys.stderr)
+        return FAILED
+    print(*(done.lines or ["Nothing to do."]), sep="\n")
+    print(*done.by_hand, sep="\n", end="\n" if done.by_hand else "")
+    if done.lines:
+        print("Next:", *(f"  {step}" for step in _next(configuration, baseline)), sep="\n")
+    return BY_HAND if done.by_hand else DONE
+
+
+@dataclass(frozen=True)
+class _Done:
+    lines: list[str]
+    by_hand: list[str]
+
+
+def _alembic(arguments: argparse.Namespace, done: _Done) -> Configuration:
+    """The configuration of the project; without one, what `alembic init` writes is written."""
+    root = Path.cwd()
+    with suppress(ProjectError):
+        return from_arguments(arguments)
+    has_toml = (root / "pyproject.toml").is_file()
+    if arguments.config_files or (root / "alembic.ini").is_file():
+        return from_arguments(arguments)  # raises: it is wrong
+    template = "pyproject" if has_toml else "generic"
+    config = Config("alembic.ini", toml_file="pyproject.toml" if has_toml else None)
+    config.cmd_opts = argparse.Namespace(quiet=True)
+    command.init(config, arguments.directory, template=template)
+    files = "alembic.ini and [tool.alembic] in pyproject.toml" if has_toml else "alembic.ini"
+    done.lines.append(f"Set up Alembic: {arguments.directory}/, {files}")
+    return from_arguments(arguments)
+
+
+def _env_file(configuration: Configuration, places: Iterable[str], done: _Done) -> None:
+    path = configuration.scripts / "env.py"
+    text = path.read_text(encoding="utf-8")
+    if re.search(r"^\s*(from|import) slipway\b", text, re.MULTILINE):
+        return
+    own = models_in(text, [TEMPLATES / name / "env.py" for name in STOCK])
+    if own is None:
+        is_async = "async" in text
+        create = "create_async_engine" if is_async else "create_engine"
+        driver = "asyncpg" if is_async else "psycopg"
+        shown = _shown(path, configuration)
+        done.by_hand.append(BY_HAND_LINES.format(path=shown, create=create, driver=driver))
+        return
+    models = _models(own, list(places), configuration)
+    path.write_text(models.env_file(), encoding="utf-8")
+    done.lines.append(f"Wrote {_shown(path, configuration)}, for {models.target}")
+
+
+def _models(own: Models, places: list[str], configuration: Configuration) -> Models:
+    if own.target != "None" and not places:
+        return own
+    found = name_models(places, configuration) if places else find_models(configuration)
+    return Models(tuple(dict.fromkeys([*own.imports, *found.imports])), found.target)
+
+
+def _mako(configuration: Configuration, done: _Done) -> None:
+    path = configuration.scripts / "script.py.mako"
+    ours, text = MAKO.read_text(encoding="utf-8"), ""
+    with suppress(FileNotFoundError):
+        text = path.read_text(encoding="utf-8")
+    stock = {(TEMPLATES / name / path.name).read_text(encoding="utf-8") for name in STOCK}
+    if not text or text in stock:
+        path.write_text(ours, encoding="utf-8")
+        done.lines.append(f"Wrote {_shown(path, configuration)}")
+
+
+def _settings(configuration: Configuration, done: _Done) -> str:
+    """Write the library's section, if there is none; return its baseline."""
+    toml, ini = configuration.toml, configuration.ini
+    file = toml if toml.is_file() else ini
+    heads = ScriptDirectory.from_config(alembic_config(configuration)).get_heads()
+    if len(heads) > 1:
+        raise ProjectError(f"there are {len(heads)} heads, {', '.join(heads)}: merge them first")
+    baseline = heads[0] if heads else ""
+    if _has_settings(configuration):
+        return configuration.baseline
+    title, quote = ("[tool.slipway]", '"') if file == toml else ("[slipway]", "")
+    if baseline:
+        lines = [
+            "# The revisions up to this one are not judged by `slipway guard`.",
+            f"baseline = {quote}{baseline}{quote}",
+        ]
+    else:
+        lines = ["# The major version of the production server:", "# postgresql = 15"]
+    before = file.read_text(encoding="utf-8").rstrip("\n") if file.is_file() else ""
+    file.write_text("\n".join([before, "", title, *lines, ""]).lstrip("\n"), encoding="utf-8")
+    done.lines.append(f"Added {title} to {_shown(file, configuration)}")
+    return baseline
+
+
+def _has_settings(configuration: Configuration) -> bool:
+    files = [file for file in (configuration.toml, configuration.ini) if file.is_file()]
+    text = "\n".join(file.read_text(encoding="utf-8") for file in files)
+    return any(line.startswith(("[tool.slipway", "[slipway")) for line in text.splitlines())
+
+
+def _next(configuration: Configuration, baseline: str) -> list[str]:
+    url = alembic_config(configuration).get_alembic_option("sqlalchemy.url")
+    steps = []
+    if not url or "driver://" in str(url):
+        steps.append("set sqlalchemy.url in alembic.ini, or url= of run() in env.py")
+    if not baseline:
+        steps.append('alembic revision --autogenerate -m "first tables"')
+    return [*steps, "slipway guard", "alembic upgrade head"]
+
+
+def _shown(path: Path, configuration: Configuration) -> str:
+    return str(
+        path.relative_to(configuration.root) if path.is_relative_to(configuration.root) else path
+    )

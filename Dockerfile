@@ -16,7 +16,9 @@ RUN apt-get update -qq \
 USER slipway
 WORKDIR /slipway
 COPY --chown=slipway:slipway pyproject.toml ./
-RUN --mount=type=cache,target=/var/cache/uv,uid=10001,gid=10001 uv sync --compile-bytecode
+COPY --chown=slipway:slipway packages/slipway/pyproject.toml packages/slipway/
+RUN --mount=type=cache,target=/var/cache/uv,uid=10001,gid=10001 \
+    uv sync --compile-bytecode --no-install-package alembic-slipway
 COPY --chown=slipway:slipway . .
 ENTRYPOINT ["uv", "run", "just", "test"]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from packages.slipway.tests.processes import run, until
+from packages.vendored_wheel import version
 from tests.conftest import Render
 from tests.containers.engine import Postgres, built, docker, inspect, unique_name
 from tests.project import Project
@@ -38,7 +39,7 @@ def installed_in(image: str) -> dict[str, str]:
 
 
 def names(requirements: list[str]) -> set[str]:
-    return {re.split(r"[\[~]", requirement)[0] for requirement in requirements}
+    return {re.split(r"[\[~=]", requirement)[0] for requirement in requirements}
 
 
 @pytest.fixture(params=["migrate", "web"])
@@ -50,7 +51,7 @@ def image(request: pytest.FixtureRequest) -> str:
 
 
 def test_an_image_holds_no_tools(image: str) -> None:
-    tools = "uv uvx gcc cc make git curl pytest mypy ruff just devdb"
+    tools = "uv uvx gcc cc make git curl pytest mypy ruff just"
 
     found = docker(
         *("run", "--rm", "--entrypoint", "sh", image, "-c"),
@@ -58,6 +59,14 @@ def test_an_image_holds_no_tools(image: str) -> None:
     )
 
     assert found.stdout == ""
+
+
+def test_an_image_holds_no_postgresql(image: str) -> None:
+    """The library brings the command `devdb`, which can start nothing here."""
+    done = docker("run", "--rm", "--entrypoint", "devdb", image, "true", check=False)
+
+    assert done.returncode
+    assert "DATABASE_URL" in done.stderr
 
 
 def test_an_image_holds_the_dependencies_of_the_service_only(image: str, project: Project) -> None:
@@ -68,6 +77,7 @@ def test_an_image_holds_the_dependencies_of_the_service_only(image: str, project
     installed = installed_in(image)
 
     assert needed | {"billing-api"} <= installed.keys()
+    assert installed["alembic-slipway"] == version()
     assert not development & installed.keys()
 
 

@@ -1,4 +1,4 @@
-"""`python -m app`: the service on uvicorn, as the settings want it."""
+"""`python -m app`: the service on uvicorn, configured by the settings."""
 
 import argparse
 import sys
@@ -17,7 +17,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m app")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--reload", action="store_true", help="start anew when the code changes")
+    parser.add_argument("--reload", action="store_true", help="restart when the code changes")
     arguments = parser.parse_args()
     settings = load_settings()
     configure_logging(settings.LOG_LEVEL, settings.LOG_FORMAT)
@@ -29,11 +29,11 @@ def main() -> None:
         "log_config": None,
         "access_log": False,
         "server_header": False,
-        # Whoever may set these headers decides whose address and which scheme is believed.
+        # Only trusted proxies may set the client's address and scheme.
         "proxy_headers": bool(settings.TRUSTED_PROXIES),
         "forwarded_allow_ips": settings.TRUSTED_PROXIES,
-        # Longer than the 60 s of nginx and of AWS: a proxy that is not the first to close an idle
-        # connection sends requests into its end.
+        # Longer than the 60 s of nginx and of AWS: the proxy must be the first to close an idle
+        # connection, or it sends requests into a closed one.
         "timeout_keep_alive": 75,
         "timeout_graceful_shutdown": settings.SHUTDOWN_TIMEOUT,
     }
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def _run_workers(config: uvicorn.Config) -> int:
-    """As `uvicorn.run` does it, which returns as if all were well when they could not start."""
+    """Run workers as `uvicorn.run` does, but return its error code if they could not start."""
     supervisor = Multiprocess(config, sockets=[config.bind_socket()])
     supervisor.run()
     codes = [worker.exitcode for worker in supervisor.processes]

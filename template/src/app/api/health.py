@@ -1,4 +1,4 @@
-"""Probes for whatever runs the service."""
+"""Liveness and readiness probes."""
 
 from fastapi import APIRouter, HTTPException, Request, status
 
@@ -9,7 +9,7 @@ router = APIRouter(prefix="/health", tags=["health"])
 
 @router.get("/live")
 async def live() -> dict[str, str]:
-    """The process answers; nothing else is looked at, so that a lost database restarts nobody."""
+    """The process answers; nothing else is checked, so that a lost database restarts no replica."""
     return {"status": "ok"}
 
 
@@ -17,7 +17,7 @@ async def live() -> dict[str, str]:
 async def ready(request: Request) -> dict[str, str]:
     """The database answers and has the schema that this code needs: requests can be served.
 
-    Where they cannot, the answer is 503, and says why.
+    Otherwise the answer is 503, and says why.
     """
     readiness: Readiness = request.app.state.readiness
     if problem := await readiness.problem():

@@ -71,7 +71,7 @@ def _headers(value: SecretStr) -> SecretStr:
 
 # OpenTelemetry would log what it does not understand, whatever secret it is.
 SecretHeaders = Annotated[SecretStr, AfterValidator(_headers)]
-# Each is checked here, as what reads it later takes a mistake for a name that nobody has.
+# Checked here: middleware would take a malformed value for a host that never asks.
 Origin = Annotated[str, AfterValidator(_origin)]
 Host = Annotated[str, AfterValidator(_host)]
 Network = Annotated[str, AfterValidator(_network)]
@@ -80,7 +80,7 @@ CommaSeparated = Annotated[list[Items], NoDecode, BeforeValidator(_split_commas)
 # SQLAlchemy's URL masks its password wherever it is printed.
 DatabaseURL = Annotated[URL, NoDecode, BeforeValidator(parse_database_url)]
 
-# Passwords that stand in examples, ours included: known to everybody.
+# Passwords of examples, ours included: publicly known.
 EXAMPLE_PASSWORDS = {"change-me", "changeme", "example", "password", "postgres", "secret"}
 
 
@@ -111,31 +111,31 @@ class Settings(BaseSettings):
         frozen=True,
     )
 
-    # The strict one is the default: a deployment that forgets to say is a production.
+    # The strictest is the default: a deployment that sets nothing is production.
     ENVIRONMENT: Environment = Environment.PRODUCTION
 
     DATABASE_URL: DatabaseURL
-    # A direct connection for migrations, for when DATABASE_URL leads to a pooler.
+    # A direct connection for migrations, if DATABASE_URL leads to a pooler.
     MIGRATION_DATABASE_URL: DatabaseURL | None = None
     DATABASE_POOL_SIZE: int = Field(default=5, ge=1, le=100)
-    # How long a request waits for its turn at the database before it is answered with 503.
+    # How long a request waits for a session before it is answered with 503.
     DATABASE_POOL_TIMEOUT: float = Field(default=5, gt=0, le=60)
     DATABASE_CONNECT_TIMEOUT: float = Field(default=5, gt=0, le=60)
     DATABASE_STATEMENT_TIMEOUT: float = Field(default=30, gt=0, le=3600)
-    # Makes all tables from the models, without migrations: for first sketches only.
+    # Creates all tables from the models, without migrations: for first sketches only.
     CREATE_TABLES_ON_START: bool = False
 
-    # How long a migration may queue for a lock; queries of the service then queue behind it.
+    # How long a migration may wait for a lock; queries of the service queue behind it.
     MIGRATION_LOCK_TIMEOUT: float = Field(default=1, gt=0, le=60)
     MIGRATION_STATEMENT_TIMEOUT: float = Field(default=60, gt=0, le=604_800)
     MIGRATION_IDLE_IN_TRANSACTION_TIMEOUT: float = Field(default=60, gt=0, le=604_800)
-    # How long to wait for another process that migrates.
+    # How long to wait for another process that is migrating.
     MIGRATION_RUNNER_TIMEOUT: float = Field(default=300, ge=0)
     MIGRATION_ATTEMPTS: int = Field(default=10, ge=1, le=100)
-    # Lets the service apply the migrations, for hosts that can start only the one container.
+    # Lets the service apply the migrations, for hosts that run one container only.
     MIGRATE_ON_START: bool = False
 
-    # How long the service goes on serving after SIGTERM, not ready: for proxies that poll it.
+    # How long the service keeps serving after SIGTERM, not ready: for proxies that poll it.
     SHUTDOWN_DELAY: float = Field(default=0, ge=0, le=300)
 
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -144,31 +144,31 @@ class Settings(BaseSettings):
         default_factory=lambda known: "text" if _is_development(known) else "json"
     )
 
-    # Processes; in containers, rather more containers.
+    # Worker processes; in containers, prefer more containers.
     WORKERS: int = Field(default=1, ge=1, le=64)
-    # Addresses or networks of proxies, whose X-Forwarded-For and -Proto are believed.
+    # Addresses or networks of proxies whose X-Forwarded-For and -Proto are trusted.
     TRUSTED_PROXIES: CommaSeparated[Network] = []
-    # How long requests that are under way may take to end when the service stops.
+    # How long requests in progress may take to finish when the service stops.
     SHUTDOWN_TIMEOUT: int = Field(default=20, ge=0, le=3600)
 
     # Bytes; a larger body is answered with 413.
     MAX_BODY_SIZE: int = Field(default=1_000_000, ge=0)
-    # How long a request may take, and how many may be under way, before one is answered with 503.
+    # A request that takes longer, or comes on top of this many, is answered with 503.
     REQUEST_TIMEOUT: float = Field(default=60, gt=0, le=3600)
     MAX_CONCURRENT_REQUESTS: int = Field(default=1000, ge=1)
-    # The names by which the service may be asked for; none: by any.
+    # Allowed Host headers; empty allows any.
     ALLOWED_HOSTS: CommaSeparated[Host] = []
     CORS_ALLOWED_ORIGINS: CommaSeparated[Origin] = []
     # Serves /docs and /openapi.json; off in production.
     DOCS: bool = Field(default_factory=lambda known: not _is_production(known))
 
-    # The collector that traces and metrics are sent to, by OTLP over HTTP; none: nothing is.
+    # The collector that gets traces and metrics, by OTLP over HTTP; unset sends nothing.
     # OpenTelemetry's other variables, such as OTEL_TRACES_SAMPLER, are read by its SDK alone.
     OTEL_EXPORTER_OTLP_ENDPOINT: HttpUrl | None = None
-    # What the collector wants to see, such as api-key=…; separated by commas.
+    # Headers that the collector requires, such as api-key=…; separated by commas.
     OTEL_EXPORTER_OTLP_HEADERS: SecretHeaders = SecretStr("")
     OTEL_SERVICE_NAME: str = PROJECT.slug
-    # Serves /metrics to Prometheus; whatever faces the internet should not pass it on.
+    # Serves /metrics to Prometheus; a public proxy should not forward it.
     METRICS: bool = False
 
     # Above: the template's, changed by `copier update`.
@@ -206,8 +206,8 @@ class Settings(BaseSettings):
     def _refuse_workers_that_each_migrate(self) -> Self:
         if self.MIGRATE_ON_START and self.WORKERS > 1:
             raise ValueError(
-                "MIGRATE_ON_START needs one of WORKERS, which a migration that fails can end: run "
-                "more containers instead"
+                "MIGRATE_ON_START needs WORKERS=1, so that a migration that fails stops the "
+                "service: run more containers instead"
             )
         return self
 
@@ -215,7 +215,7 @@ class Settings(BaseSettings):
     def _refuse_metrics_of_one_worker_in_many(self) -> Self:
         if self.METRICS and self.WORKERS > 1:
             raise ValueError(
-                "METRICS would tell of one of WORKERS only: run one worker and more containers, "
+                "METRICS would show one of WORKERS only: run one worker and more containers, "
                 "or send metrics to OTEL_EXPORTER_OTLP_ENDPOINT"
             )
         return self
@@ -229,7 +229,7 @@ def load_settings() -> Settings:
         problems = [
             _in_one_line(details)
             for details in error.errors(include_url=False)
-            # It depends on a setting that is wrong itself.
+            # It depends on another setting, which is reported itself.
             if details["type"] != "default_factory_not_called"
         ]
     except SettingsError as error:

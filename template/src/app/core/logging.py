@@ -1,4 +1,4 @@
-"""Log lines of the service, of uvicorn and of Alembic in one form, for people or for machines."""
+"""Log lines of the service, uvicorn and Alembic in one format, for people or for machines."""
 
 import logging
 import re
@@ -13,14 +13,14 @@ LogFormat = Literal["text", "json"]
 
 QUERY = re.compile(r'("WebSocket [^?"]*)\?[^"]*')
 
-# What all lines get, whether they come from structlog or from the standard library.
+# For all lines, from structlog and from the standard library.
 ALWAYS: list[Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
 ]
 JSON: list[Processor] = [
-    # Without the values of local variables, which structlog shows unless told not to.
+    # Without the values of local variables, which structlog shows by default.
     structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
     structlog.processors.EventRenamer("message"),
     structlog.processors.JSONRenderer(),
@@ -28,7 +28,7 @@ JSON: list[Processor] = [
 
 
 class _StderrHandler(logging.StreamHandler[TextIO]):
-    """Writes to what stderr is now, not to what it was: tests put something else in its place."""
+    """Writes to the current `sys.stderr`, which tests replace."""
 
     @property
     def stream(self) -> TextIO:
@@ -45,8 +45,8 @@ _HANDLER = _StderrHandler()
 def configure_logging(level: str, log_format: LogFormat) -> None:
     """Send everything from `level` upwards to stderr; may be called again with other arguments.
 
-    As `json`, each line is an object with what `extra` gave it as fields of its own; as `text`, it
-    is for people, in colours on a terminal.
+    As `json`, each line is an object with the fields of `extra`; as `text`, it is for people, in
+    colours on a terminal.
     """
     is_json = log_format == "json"
     always: list[Processor] = [
@@ -80,28 +80,27 @@ def configure_logging(level: str, log_format: LogFormat) -> None:
     root = logging.getLogger()
     root.setLevel(level)
     root.addHandler(_HANDLER)
-    for name in ("alembic.runtime.plugins", "watchfiles.main"):  # they list what nobody asked for
+    for name in ("alembic.runtime.plugins", "watchfiles.main"):  # lists that nobody reads
         logging.getLogger(name).setLevel(logging.WARNING)
     _take_over_uvicorn()
 
 
 def _without_doubles(_: object, __: str, line: EventDict) -> EventDict:
-    """uvicorn sends some of its messages with escape sequences too; other handlers, such as those
-    of pytest, leave the message that they made."""
+    """Drop copies of the message: uvicorn's coloured one, and that of other handlers (pytest)."""
     for name in ("color_message", "message"):
         line.pop(name, None)
     return line
 
 
 def _without_query(_: object, __: str, line: EventDict) -> EventDict:
-    """uvicorn logs where websockets connect to with the query, which may hold secrets."""
+    """Drop the query, which may hold secrets, from uvicorn's lines about websockets."""
     if line["logger"] == "uvicorn.error":
         line["event"] = QUERY.sub(r"\1", line["event"])
     return line
 
 
 def _take_over_uvicorn() -> None:
-    """Its lines come through ours; those of its access log are ours already, with an id."""
+    """Send uvicorn's lines to our handler, without its access log: RequestLogMiddleware has one."""
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logger = logging.getLogger(name)
         logger.handlers.clear()

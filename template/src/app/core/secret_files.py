@@ -1,6 +1,6 @@
 """Settings from files: `NAME_FILE` names a file that holds the value of NAME.
 
-This is how Docker and Kubernetes hand over secrets without showing them in the environment.
+Docker and Kubernetes pass secrets this way, without showing them in the environment.
 """
 
 from pathlib import Path

@@ -1,7 +1,6 @@
-"""Traces and metrics by OpenTelemetry: of requests, as FastAPI makes them, of statements, and of
-the pool.
+"""Traces and metrics by OpenTelemetry: of requests (by FastAPI), of statements and of the pool.
 
-Imported only where settings ask for it, so that it costs nothing where they do not.
+Imported only if the settings enable it, so that it costs nothing otherwise.
 """
 
 import asyncio
@@ -36,12 +35,12 @@ from app.core.config import Settings
 from app.core.db.session import Database
 from app.core.project import PROJECT
 
-# Not that of a comment, which may be another one for each request.
+# Not the first word of a comment, which may differ in each request.
 FIRST_WORD = re.compile(r"\s*([A-Za-z]+)")
 
 Execute = Callable[[DBAPICursor, str, Any, ExecutionContext], Literal[True]]
 
-# Seconds, as the semantic conventions of OpenTelemetry have them.
+# Seconds, from OpenTelemetry's semantic conventions.
 BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
 
 
@@ -60,7 +59,7 @@ class Telemetry:
         self._endpoint = str(settings.OTEL_EXPORTER_OTLP_ENDPOINT or "").rstrip("/")
         headers = settings.OTEL_EXPORTER_OTLP_HEADERS
         self._headers = parse_env_headers(headers.get_secret_value(), liberal=True)
-        # None: what OTEL_TRACES_SAMPLER says.
+        # None: OTEL_TRACES_SAMPLER decides.
         sampler = None if self._endpoint else ALWAYS_OFF
         self._tracers = TracerProvider(sampler, resource, shutdown_on_exit=False)
         self._meters = MeterProvider(resource=resource, shutdown_on_exit=False)
@@ -68,12 +67,12 @@ class Telemetry:
 
     @property
     def config(self) -> TelemetryConfig:
-        """What FastAPI needs to know."""
+        """The options of FastAPI."""
         return {
             "tracer_provider": self._tracers,
             "meter_provider": self._meters,
             "tracing": bool(self._endpoint),
-            # Messages of exceptions hold values; those in our log have the id of the trace.
+            # Messages of exceptions hold values; our log lines have the id of the trace.
             "logs": False,
             "operation_spans": False,
             "auto_configure": False,
@@ -94,7 +93,7 @@ class Telemetry:
 
     @asynccontextmanager
     async def exporting(self, engine: AsyncEngine, database: Database) -> AsyncIterator[None]:
-        """Observe statements and pool, and send everything; what is left is sent at the end."""
+        """Observe statements and pool and export; flush at the end."""
         meter = self._meters.get_meter("app")
         _observe_pool(meter, engine, database)
         _Statements(self._tracers.get_tracer("app"), meter).observe(engine)
@@ -106,17 +105,17 @@ class Telemetry:
             metrics = OTLPMetricExporter(f"{self._endpoint}/v1/metrics", headers=self._headers)
             reader = PeriodicExportingMetricReader(metrics)
             self._meters.add_metric_reader(reader)
-            # The provider ends only those readers that it was made with.
+            # The provider shuts down only the readers it was created with.
             shutdowns.insert(0, reader.shutdown)
         try:
             yield
         finally:
-            # Each waits for the collector, in a thread, as it is no coroutine.
+            # Each blocks until the collector answers, so it runs in a thread.
             await asyncio.gather(*(asyncio.to_thread(shutdown) for shutdown in shutdowns))
 
 
 class _WithoutQueries(SpanProcessor):
-    """FastAPI notes the queries of requests, which may hold secrets."""
+    """Redacts the queries of requests, which may hold secrets."""
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         if span.attributes and "url.query" in span.attributes:
@@ -144,7 +143,7 @@ class _Statements:
             event.listen(engine.sync_engine, name, self._around(name))
 
     def _around(self, name: str) -> Execute:
-        """Wrapped around the execution, a span has its true end, timeouts included."""
+        """Wrap the execution, so that the span ends when it does, timeouts included."""
 
         def execute(
             cursor: DBAPICursor, statement: str, parameters: Any, context: ExecutionContext

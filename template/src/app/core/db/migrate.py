@@ -1,4 +1,4 @@
-"""Migrations by the service itself, for hosts that can start only the one container."""
+"""Migrations by the service itself, for hosts that run one container only."""
 
 import asyncio
 import atexit
@@ -17,7 +17,7 @@ async def migrating() -> AsyncIterator[None]:
     """Apply the migrations in the background, for as long as the block takes.
 
     The process answers its liveness probe meanwhile, however long it waits for another replica. A
-    migration that fails ends the process: a service on the wrong schema is of no use.
+    migration that fails stops the process: a service on the wrong schema is of no use.
     """
     task = asyncio.create_task(_upgrade())
     try:
@@ -28,7 +28,7 @@ async def migrating() -> AsyncIterator[None]:
 
 
 async def _upgrade() -> None:
-    # A process of its own, as in a deployment: the same command, the same runner, the same lines.
+    # The same command as in a deployment, so the same runner and the same log lines.
     alembic = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "alembic", "upgrade", "head"
     )
@@ -40,6 +40,6 @@ async def _upgrade() -> None:
         raise
     if code:
         log.error("The migrations failed, so the service stops")
-        # As process 1 of a container it outlives its own signal, and would end as if all were well.
+        # As process 1 of a container it survives its own signal, and would exit with 0.
         atexit.register(os._exit, 1)
         os.kill(os.getpid(), signal.SIGTERM)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 
 class DatabaseBusyError(Exception):
-    """No session came free in time."""
+    """No session became free in time."""
 
 
 class ReadOnlyError(Exception):
@@ -29,10 +29,10 @@ def _refuse_changes(session: Session, *_: object) -> None:
 
 
 class Database:
-    """Gives out sessions: at most `pool_size` at once, in the order in which they were asked for.
+    """Gives out sessions: at most `pool_size` at once, in the order of the requests.
 
-    The pool's own queue is not fair and starves some of its waiters under load, so nobody is let
-    in who would have to queue there. `waiting` tells how many queue here.
+    The pool's own queue is not fair and starves some waiters under load, so requests queue here
+    instead. `waiting` is the number of requests in this queue.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Database:
         **session_options: Any,
     ) -> None:
         self._sessions = async_sessionmaker(bind, expire_on_commit=False, **session_options)
-        # A connection is one of a test, and in a transaction already.
+        # A connection belongs to a test, and is in a transaction already.
         reader = (
             bind.execution_options(isolation_level="AUTOCOMMIT")
             if isinstance(bind, AsyncEngine)
@@ -62,10 +62,10 @@ class Database:
         """Open a session in a transaction: committed at the end, rolled back on any exception.
 
         Raises:
-            DatabaseBusyError: no session came free within `pool_timeout` seconds.
+            DatabaseBusyError: no session became free within `pool_timeout` seconds.
         """
         async with self._place():
-            # SQLAlchemy's own context managers end in tasks, which cost a tenth of a request.
+            # SQLAlchemy's own context managers close in a task, which costs a tenth of a request.
             session = self._sessions()
             try:
                 yield session
@@ -77,8 +77,8 @@ class Database:
     async def reading(self) -> AsyncIterator[AsyncSession]:
         """Open a session without a transaction: no BEGIN and no ROLLBACK, each a round trip.
 
-        Each statement sees what is committed by then, so several are no snapshot of one moment; one
-        that writes is committed at once.
+        Each statement sees what is committed by then, so several statements are not one snapshot;
+        one that writes is committed at once.
 
         Raises:
             DatabaseBusyError: no session came free within `pool_timeout` seconds.
@@ -88,7 +88,7 @@ class Database:
             session = self._readers()
             try:
                 yield session
-                session.sync_session.flush()  # nothing to do, or refused
+                session.sync_session.flush()  # does nothing, or raises ReadOnlyError
             finally:
                 await session.close()
 
@@ -120,8 +120,8 @@ async def get_read_session(request: Request) -> AsyncIterator[AsyncSession]:
         yield session
 
 
-# With the default scope the commit would come after the response: a client could be told 201 of
-# a row that was never written.
+# With the default scope the commit would come after the response: a client could get a 201 for a
+# row that was never written.
 SessionDep = Annotated[AsyncSession, Depends(get_session, scope="function")]
-# For requests that change nothing and need no more than one statement, or no one moment for all.
+# For requests that change nothing and need no snapshot across their statements.
 ReadSessionDep = Annotated[AsyncSession, Depends(get_read_session, scope="function")]

@@ -5,6 +5,9 @@ set positional-arguments
 # Without compiled files every start of Python takes several times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
+# An environment of its own for the library's representative tests.
+representative := "uv run --no-project --isolated --with-requirements packages/slipway/tests/requirements.txt"
+
 [private]
 default:
     @just --list --unsorted
@@ -21,6 +24,18 @@ test *arguments:
 # Run what takes minutes, or a Docker engine
 test-slow *arguments:
     uv run pytest --numprocesses 4 --dist worksteal -m "slow or docker" "$@"
+
+# Run the library's representative tests on another PostgreSQL: just test-postgresql 16
+test-postgresql version *arguments:
+    POSTGRESQL_VERSION="$1" uv run pytest packages/slipway/tests -m representative --numprocesses 4 "${@:2}"
+
+# Run them with another Python and the newest versions of all that the library depends on: just test-python 3.13
+test-python version *arguments:
+    {{ representative }} --python "$1" pytest packages/slipway/tests -m representative --numprocesses 4 "${@:2}"
+
+# Run them with the lowest versions of all that the library depends on
+test-lowest *arguments:
+    {{ representative }} --resolution lowest-direct --python 3.11 pytest packages/slipway/tests -m representative --numprocesses 4 "$@"
 
 # Measure, and write down what was found: just bench [throughput guard …] [--quick]
 bench *arguments:

@@ -1,5 +1,6 @@
 """A PostgreSQL for each worker, an empty database for each test, and one process that records."""
 
+import importlib.metadata
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
@@ -8,15 +9,27 @@ from typing import ClassVar
 import psycopg
 import pytest
 
+from packages.slipway.tests import servers
 from packages.slipway.tests.history import History
 from slipway import devdb
 from slipway.guard import record
 from slipway.guard.record import Recording, RecordingProcess
 
 
+def pytest_report_header() -> str:
+    """What this run is on, since each of it may be another one."""
+    names = ["sqlalchemy", "alembic", "rich", "asyncpg", "psycopg", "psycopg2-binary"]
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in names]
+    return f"on: PostgreSQL {servers.version()}, {', '.join(versions)}"
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
-    with devdb.temporary_server() as url:
+    """A server of the version that POSTGRESQL_VERSION names; a missing one fails the test."""
+    version = servers.version()
+    with devdb.temporary_server(servers.binaries(version)) as url:
+        with psycopg.connect(url) as connection:
+            assert connection.info.server_version // 10_000 == version
         yield url
 
 

@@ -34,6 +34,7 @@ def test_an_index_waits_for_writers_longer_than_the_lock_timeout(items: History)
     assert items.sql(VALID) == [(True,)]
 
 
+@pytest.mark.representative
 def test_an_invalid_leftover_is_built_anew(items: History) -> None:
     items.sql("INSERT INTO items VALUES (1)")
     items.add(INDEX)

@@ -65,6 +65,7 @@ def places(findings: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return [(finding["rule"], Path(finding["file"]).name) for finding in findings]
 
 
+@pytest.mark.representative
 def test_nothing_is_found_where_all_is_as_the_revisions_say(history: ModelledHistory) -> None:
     history.upgrade()
 
@@ -92,6 +93,7 @@ def test_a_database_that_is_ahead_is_one_finding(history: ModelledHistory) -> No
     assert "0004" in finding["message"]
 
 
+@pytest.mark.representative
 def test_an_invalid_index_is_found_where_it_was_made(history: ModelledHistory) -> None:
     history.upgrade()
     history.sql("INSERT INTO teams (name, size) VALUES ('a', 1), ('a', 1)")

@@ -49,6 +49,7 @@ def assert_refused(history: ModelledHistory, *words: str) -> None:
     assert revisions(history) == before
 
 
+@pytest.mark.representative
 def test_a_database_behind_the_revisions_is_refused(items: ModelledHistory) -> None:
     items.models(WITH_INDEX)
     [added] = items.generate("index")

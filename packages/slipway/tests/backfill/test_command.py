@@ -61,6 +61,7 @@ backfill = Backfill("items", change, where="name IS NULL")
     assert service.sql("SELECT DISTINCT touched FROM items") == [(1,)]
 
 
+@pytest.mark.representative
 @pytest.mark.slow
 def test_rows_that_others_hold_are_done_at_the_end(service: Service) -> None:
     service.items(1000)

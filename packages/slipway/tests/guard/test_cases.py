@@ -19,6 +19,7 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[st
     return judge_all(tmp_path_factory.mktemp("cases"), CATALOGUE["base"], CASES)
 
 
+@pytest.mark.representative
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in CASES])
 def test_a_migration_breaks_exactly_these_rules(
     findings: dict[str, list[dict[str, Any]]], case: Case

@@ -165,6 +165,7 @@ class Names(dict[str, str]):
         return {"columns": '"c"', "unique": "", "statement": "SELECT 1"}.get(key, key)
 
 
+@pytest.mark.representative
 def test_as_a_process(project: GuardProject) -> None:
     file = project.add("next", DROP, "base")
 

@@ -40,6 +40,7 @@ def runs(
         yield dict(zip(revisions, found, strict=True))
 
 
+@pytest.mark.representative
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in CASES])
 def test_the_trace_finds_exactly_what_postgresql_does(

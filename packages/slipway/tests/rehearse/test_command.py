@@ -129,6 +129,7 @@ def test_a_safe_change_is_seen_at_work_and_nothing_is_left(project: Rehearsing) 
     assert report["lock_timeout"] > 0
 
 
+@pytest.mark.representative
 def test_a_rewrite_is_found_at_its_line(project: Rehearsing) -> None:
     file = project.add(
         "wider",

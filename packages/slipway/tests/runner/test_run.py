@@ -44,6 +44,7 @@ def test_what_an_upgrade_did_is_there_on_a_new_connection(history: History) -> N
     assert re.search(r"Applied 0002 in \d", printed)
 
 
+@pytest.mark.representative
 def test_replicas_that_start_at_once_apply_each_revision_once(history: History) -> None:
     history.add('op.execute("CREATE TABLE items (id int, name text)")')
     history.add("op.execute(\"INSERT INTO items VALUES (1, 'once')\")")
@@ -90,6 +91,7 @@ def test_timeouts_hold_for_each_statement_of_a_migration(history: History) -> No
     assert history.sql("SELECT * FROM shown") == [("700ms", "30s", "1min")]
 
 
+@pytest.mark.representative
 def test_somebody_in_the_way_is_tried_again_later(history: History) -> None:
     history.add(TABLE)
     history.upgrade()

@@ -87,12 +87,18 @@ def _keep_password(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def temporary_server() -> Iterator[str]:
+def temporary_server(binaries: Path | None = None) -> Iterator[str]:
     """Yield the URL of an empty server of its own, fast and unsafe, which then leaves nothing.
 
-    DATABASE_URL plays no part: the caller decides. Raises DevdbError.
+    DATABASE_URL plays no part: the caller decides.
+
+    Args:
+        binaries: folder of PostgreSQL's programs, for another version than devdb finds by itself.
+
+    Raises:
+        DevdbError: there are no such programs, or the server does not start.
     """
-    binaries = _binaries_or_error()
+    binaries = binaries or _binaries_or_error()
     folder = supervisor.short_directory()
     users, end = open_lock(folder / "users.lock"), open_lock(folder / "supervisor.lock")
     try:

@@ -31,18 +31,20 @@ ALTER TABLE acct ADD CONSTRAINT ck_note_nn CHECK (note IS NOT NULL) NOT VALID
 # Many runs in one process: most of the time of one goes into imports.
 MANY = """
 import json, os, sys
+from pathlib import Path
+from slipway.project.configuration import load
 from slipway.rehearse.trace.child_main import Tracer, run
 
 output = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
-told = []
-tracer = Tracer(lambda event, **parts: told.append({"event": event, "moment": 0, **parts}))
+events = []
+tracer = Tracer(lambda event, **parts: events.append({"event": event, "moment": 0, **parts}))
 tracer.listen()
 for line in sys.stdin:
     revision, os.environ["DATABASE_URL"] = json.loads(line)
-    run(tracer, "upgrade", revision)
-    print(json.dumps(told), file=output, flush=True)
-    told.clear()
+    run(tracer, load(Path.cwd()), "upgrade", revision)
+    print(json.dumps(events), file=output, flush=True)
+    events.clear()
 """
 
 

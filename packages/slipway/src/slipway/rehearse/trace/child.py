@@ -79,7 +79,8 @@ def _run(
     target: str,
     seconds: float,
 ) -> MigrationRun:
-    command = [sys.executable, "-m", "slipway.rehearse.trace.child_main", mode, direction, target]
+    module = "slipway.rehearse.trace.child_main"
+    command = [sys.executable, "-m", module, *configuration.arguments, mode, direction, target]
     scratch = environment(make_url(url), configuration.root)
     variables = process.environment(scratch, search_path=configuration.search_path)
     collected, end = EventCollector(), monotonic() + seconds

@@ -1,41 +1,54 @@
-"""The child process of `trace`: runs Alembic with the project's own env.py, and tells of each
+"""The child process of `trace`: runs Alembic with the project's own env.py, and reports each
 statement that a revision sends.
 
-`python -m slipway.rehearse.trace.child_main MODE DIRECTION REVISION` in the folder of a project,
-whose settings name the database. In the mode `trace` it asks PostgreSQL before and after each
-statement what that did; in the mode `watch` it sends nothing of its own. It tells in lines of
-JSON on its standard output, which is closed to the migrations: what they print goes to the
+`python -m slipway.rehearse.trace.child_main MODE DIRECTION REVISION` in the folder of a project;
+`redirect` leads its connections to the scratch database. In the mode `trace` it asks PostgreSQL
+before and after each statement what that did; in the mode `watch` it sends nothing of its own.
+Its standard output is lines of JSON, and closed to the migrations: what they print goes to the
 standard error.
 """
 
+import argparse
 import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial, update_wrapper
 from inspect import unwrap
 from time import monotonic
 from types import FrameType
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 from weakref import WeakKeyDictionary
 
 import greenlet  # type: ignore[import-untyped]
-from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import RevisionStep
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, Pool, event
+from sqlalchemy import Connection, Dialect, Engine, Pool, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import ExecutionContext
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from slipway.errors import MigrationError
 from slipway.locks import is_strong
-from slipway.redirect import VARIABLE, redirect
+from slipway.project.configuration import (
+    Configuration,
+    add_arguments,
+    alembic_config,
+    from_arguments,
+)
+from slipway.redirect import REFUSED, VARIABLE, redirect
 from slipway.rehearse.model import TracedStatement
+from slipway.rehearse.trace.driver import (
+    Notice,
+    is_in_transaction,
+    keep_notices,
+    request_notices,
+)
 from slipway.rehearse.trace.effects import (
     OWN,
     Effects,
@@ -238,8 +251,8 @@ class Tracer(Observer):
 
     def listen(self) -> None:
         super().listen()
-        event.listen(Engine, "do_connect", _ask_for_messages)
-        event.listen(Pool, "connect", _keep_messages)
+        event.listen(Engine, "do_connect", _request_notices)
+        event.listen(Pool, "connect", _keep_notices)
 
     def begin(self) -> None:
         self.known = None
@@ -259,7 +272,7 @@ class Tracer(Observer):
                 self.known = before.tables
                 self.emit("connected", lock_timeout=lock_timeout(connection))
             found = None
-            if not connection.connection.driver_connection.is_in_transaction():  # type: ignore[union-attr]
+            if not is_in_transaction(connection):
                 statement = replace(statement, autocommit=True)
                 found = effects_in_twin(connection, statement.sql, parameters, self.known)
             connection.info["notices"].clear()
@@ -280,39 +293,42 @@ class Tracer(Observer):
         return None
 
 
-def _ask_for_messages(
-    dialect: Any, record: Any, arguments: list[Any], parameters: dict[str, Any]
+def _request_notices(
+    dialect: Dialect, record: Any, arguments: list[Any], parameters: dict[str, Any]
 ) -> None:
-    settings = parameters.get("server_settings", {})
-    parameters["server_settings"] = {**settings, "client_min_messages": "debug1"}
+    request_notices(dialect.driver, parameters)
 
 
-def _keep_messages(connection: Any, record: Any) -> None:
+def _keep_notices(connection: Any, record: ConnectionPoolEntry) -> None:
     notices: list[str] = record.info.setdefault("notices", [])
 
-    def listen(_: Any, message: Any) -> None:
-        if is_relevant_notice(message):
-            notices.append(message.message)
+    def keep(notice: Notice) -> None:
+        if is_relevant_notice(notice):
+            notices.append(notice.text)
 
-    connection.driver_connection.add_log_listener(listen)
+    keep_notices(record.driver_connection, keep)
 
 
 # ---- Alembic
 
 
-def migrate(observer: Observer, config: Config, direction: str, target: str) -> None:
+def migrate(observer: Observer, configuration: Configuration, direction: str, target: str) -> None:
     """Do what `alembic upgrade` and `alembic downgrade` do, observed."""
+    config = alembic_config(configuration)
     script = ScriptDirectory.from_config(config)
 
     # The runner tells commands apart by the names of these functions.
     def upgrade(heads: Any, _: Any) -> Iterator[RevisionStep]:
-        return steps(script._upgrade_revs(target, heads))
+        found = script.iterate_revisions(target, heads, implicit_base=True)
+        steps = [RevisionStep(script.revision_map, one, True) for one in found]
+        return observed(reversed(steps))
 
     def downgrade(heads: Any, _: Any) -> Iterator[RevisionStep]:
-        return steps(script._downgrade_revs(target, heads))
+        found = script.iterate_revisions(heads, target, select_for_downgrade=True)
+        return observed(RevisionStep(script.revision_map, one, False) for one in found)
 
-    def steps(found: list[Any]) -> Iterator[RevisionStep]:
-        for step in found:
+    def observed(steps: Iterable[RevisionStep]) -> Iterator[RevisionStep]:
+        for step in steps:
             yield observer.observed(step)
             # Alembic takes the next one when the transaction of this one has been committed.
             observer.emit("applied", revision=step.revision.revision)
@@ -322,12 +338,11 @@ def migrate(observer: Observer, config: Config, direction: str, target: str) -> 
         script.run_env()
 
 
-def run(observer: Observer, direction: str, target: str) -> None:
-    """Migrate, and tell how it ended."""
+def run(observer: Observer, configuration: Configuration, direction: str, target: str) -> None:
+    """Migrate, and report how it ended."""
     error = ""
     try:
-        config = Config("alembic.ini", toml_file="pyproject.toml")
-        migrate(observer, config, direction, target)
+        migrate(observer, configuration, direction, target)
     except (SystemExit, MigrationError) as end:  # the ways of env.py to say what is wrong
         error = " ".join(str(end).split())
     # Migrations are anybody's code: whatever they raise is what they did.
@@ -337,7 +352,12 @@ def run(observer: Observer, direction: str, target: str) -> None:
 
 
 def main() -> None:
-    mode, direction, target = sys.argv[1:]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("mode", choices=MODES)
+    parser.add_argument("direction", choices=DIRECTIONS)
+    parser.add_argument("target")
+    add_arguments(parser)
+    arguments = parser.parse_args()
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
@@ -345,11 +365,16 @@ def main() -> None:
         line = {"event": what, "moment": monotonic(), **parts}
         print(json.dumps(line), file=output, flush=True)
 
-    observer = Tracer(emit) if mode == "trace" else Observer(emit)
+    def refuse(why: str) -> NoReturn:
+        # At once: env.py may catch everything, and try again for ever.
+        emit("ended", error=why)
+        os._exit(REFUSED)
+
+    observer = Tracer(emit) if arguments.mode == "trace" else Observer(emit)
     observer.listen()
     # After the observer, which asks for messages before the connection is made.
-    redirect(**json.loads(os.environ[VARIABLE]))
-    run(observer, direction, target)
+    redirect(**json.loads(os.environ[VARIABLE]), refuse=refuse)
+    run(observer, from_arguments(arguments), arguments.direction, arguments.target)
 
 
 if __name__ == "__main__":

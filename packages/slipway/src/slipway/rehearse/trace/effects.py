@@ -7,13 +7,15 @@ connection, which is rolled back.
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from slipway.errors import sqlstate
 from slipway.locks import (
     ACCESS_EXCLUSIVE,
     SHARE_UPDATE_EXCLUSIVE,
@@ -22,6 +24,7 @@ from slipway.locks import (
     rank,
 )
 from slipway.queries import USER_RELATIONS
+from slipway.rehearse.trace.driver import Notice
 
 # Marks the queries of the rehearsal, which are nobody's statements.
 OWN = "rehearsal"
@@ -164,26 +167,42 @@ def _rewritten(
 def effects_in_twin(
     connection: Connection, statement: str, parameters: Any, known: Set[int]
 ) -> Effects | None:
-    """What a statement does in a transaction of another connection, which is rolled back.
+    """Find what a statement does in a transaction of another connection, which is rolled back.
 
-    None if it can run only outside of transactions. What fails there does nothing.
+    Returns:
+        None if it can run only outside of transactions. What fails there has no effects.
     """
     changed = query(connection, CHANGED_SETTINGS).all()
-    with connection.engine.connect() as twin:
+    with _twin(connection) as twin:
         for name, value in changed:
-            query(twin, "SELECT set_config($1, $2, true)", (name, value))
+            options = {"name": name, "value": value}
+            twin.execute(SET_LOCAL, options, execution_options={OWN: True})
         before = snapshot(twin)
         notices: list[str] = twin.info["notices"]
         notices.clear()
         try:
             query(twin, statement, parameters)
         except DBAPIError as error:
-            return None if getattr(error.orig, "sqlstate", "") == NEEDS_AUTOCOMMIT else Effects()
+            return None if sqlstate(error) == NEEDS_AUTOCOMMIT else Effects()
         found = effects_between(before, snapshot(twin), known, ())
         twin.rollback()
         return Effects(**{**vars(found), "server": tuple(notices)})
 
 
+@contextmanager
+def _twin(connection: Connection) -> Iterator[Connection]:
+    """A second connection like this one, which has transactions whatever the engine's default."""
+    # A pool of its own: that of the project's engine may have a single connection.
+    pool = connection.engine.pool.recreate()
+    engine = Engine(pool, connection.dialect, connection.engine.url)
+    try:
+        with engine.connect().execution_options(isolation_level="READ COMMITTED") as twin:
+            yield twin
+    finally:
+        pool.dispose()
+
+
+SET_LOCAL = text("SELECT set_config(:name, :value, true)")
 CHANGED_SETTINGS = "SELECT name, setting FROM pg_settings WHERE source = 'session'"
 
 
@@ -216,8 +235,7 @@ ABOUT_ROWS = re.compile(
 )
 
 
-def is_relevant_notice(message: Any) -> bool:
+def is_relevant_notice(notice: Notice) -> bool:
     """Whether a message of the server is about the effects of a statement."""
-    text = message.message
-    is_debug = message.severity_en == "DEBUG"
-    return not is_debug or (bool(ABOUT_ROWS.search(text)) and "pg_toast" not in text)
+    text = notice.text
+    return notice.severity != "DEBUG" or (bool(ABOUT_ROWS.search(text)) and "pg_toast" not in text)

@@ -14,7 +14,7 @@ from sqlalchemy import URL, make_url
 
 from packages.slipway.tests.processes import environment
 from slipway import redirect, scratch
-from slipway.project.configuration import Configuration, ProjectError
+from slipway.project.configuration import ProjectError, load
 from slipway.rehearse.trace.child import watch
 from slipway.scratch import parse_url, scratch_server
 
@@ -146,7 +146,7 @@ class Configured:
 
     def rehearsed(self) -> None:
         """Upgrade as rehearse does."""
-        configuration = Configuration(root=self.folder, folders=())
+        configuration = load(self.folder)
         url = self.scratch.render_as_string(hide_password=False)
         run = watch(configuration, url, "one")
         assert run.failure is None, run.failure
@@ -184,7 +184,7 @@ def configured(
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute("CREATE DATABASE configured")
         try:
-            configuration = Configuration(root=tmp_path, folders=())
+            configuration = load(tmp_path)
             with scratch_server(configuration, server, "redirect") as made:
                 yield Configured(tmp_path, own, made.create().url)
         finally:

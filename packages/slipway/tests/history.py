@@ -90,8 +90,12 @@ class History:
 
     def start(self, *command: str, **variables: str) -> subprocess.Popen[str]:
         """Let a command run in a process of its own that starts from nothing."""
+        return self.program("-m", "alembic", *(command or ("upgrade", "head")), **variables)
+
+    def program(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        """Start Python in the project's folder."""
         return subprocess.Popen(
-            [sys.executable, "-m", "alembic", *(command or ("upgrade", "head"))],
+            [sys.executable, *arguments],
             cwd=self.folder,
             env=environment(
                 {

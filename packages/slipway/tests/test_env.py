@@ -390,6 +390,18 @@ def test_a_connection_of_a_program_keeps_its_transaction(
     assert shop.sql("SELECT to_regclass('items'), to_regclass('alembic_version')") == [(None, None)]
 
 
+def test_a_revision_that_commits_is_refused_in_the_transaction_of_a_program(
+    project: Made,
+) -> None:
+    shop = project()
+    shop.add('create_index_concurrently("ix", "items", ["name"])')
+
+    status, printed = python(shop, SYNC.format(url=shop._url))
+
+    assert status == 1
+    assert printed.splitlines()[-1].startswith("alembic.util.exc.CommandError: This revision")
+
+
 CATCHES = """
 from alembic import command
 from alembic.config import Config
@@ -462,6 +474,40 @@ def test_a_single_connection_in_the_pool_is_enough(project: Made) -> None:
 
     assert code == 1
     assert "idle in transaction: SELECT name" in printed
+
+
+def test_a_server_that_is_too_old_is_one_sentence(project: Made) -> None:
+    oldest = 99
+    shop = project()
+    shop.add(TABLE)
+    env = shop.folder / "migrations/env.py"
+    older = f"import slipway.runner.connection as c\nc.OLDEST_SERVER = {oldest}\n"
+    env.write_text(older + env.read_text())
+
+    assert_one_line(*shop.alembic(), f"PostgreSQL {oldest}")
+
+
+DOCUMENTED = """
+[tool.slipway]
+documentation = "https://example.com/migrations"
+"""
+
+
+@pytest.mark.parametrize("documented", [DOCUMENTED, ""])
+def test_a_hint_refers_to_the_documentation_where_there_is_one(
+    project: Made, documented: str
+) -> None:
+    shop = project("psycopg", "pyproject.toml")
+    shop.sql("CREATE TABLE items (name text)")
+    shop.sql("INSERT INTO items VALUES (NULL)")
+    shop.add('refuse_nulls("items", "name")')
+    path = shop.folder / "pyproject.toml"
+    path.write_text(path.read_text() + documented)
+
+    _, printed = shop.alembic()
+
+    assert "update_in_batches" in printed
+    assert ("https://" in printed) is bool(documented)
 
 
 # ---- Logging

@@ -1,5 +1,8 @@
 """What readiness asks of a database, against what the runner leaves there."""
 
+import subprocess
+import sys
+
 import pytest
 from sqlalchemy import NullPool, create_engine, make_url
 
@@ -13,6 +16,23 @@ def applied(history: History) -> Applied:
     url = make_url(history.url).set(drivername="postgresql+psycopg")
     with create_engine(url, poolclass=NullPool).connect() as connection:
         return read_applied(connection)
+
+
+IMPORTED = """
+import sys
+import sqlalchemy
+before = set(sys.modules)
+import slipway.heads
+print(*sorted(name for name in set(sys.modules) - before))
+"""
+
+
+def test_importing_it_loads_nothing_but_itself() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.split() == ["slipway", "slipway.heads"]
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from logging.config import fileConfig
+from pathlib import Path
 from typing import Any
 
 from alembic import context
@@ -34,6 +35,7 @@ from slipway.autogenerate import (
 )
 from slipway.autogenerate.enums import Metadata
 from slipway.errors import MigrationError
+from slipway.project.configuration import ProjectError, load
 from slipway.runner.connection import connect, without_password
 from slipway.runner.policy import ASYNCPG, DRIVERS, Policy, merged
 from slipway.runner.run import run_migrations
@@ -107,7 +109,19 @@ def configure_options(target_metadata: Metadata | None) -> dict[str, Any]:
         "render_item": render_item,
         # Without it, a failure after an autocommit block leaves the version behind the schema.
         "transaction_per_migration": True,
+        "documentation": _documentation(),
     }
+
+
+def _documentation() -> str:
+    """Return the setting for hints, or "" where its file is missing, as in an image."""
+    config = context.config
+    files = [file for file in (config.config_file_name, config.toml_file_name) if file]
+    try:
+        found = load(Path.cwd(), [file for file in files if Path(file).is_file()])
+    except ProjectError:
+        return ""
+    return found.documentation
 
 
 _options = configure_options  # `run` has a parameter of this name

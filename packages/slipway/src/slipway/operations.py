@@ -5,7 +5,7 @@ would end them half-way, and a concurrent index build that is ended leaves an IN
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,8 +21,18 @@ def create_index_concurrently(
 ) -> None:
     """Build an index while the table is read and written; alone in its revision.
 
-    A leftover of a build that failed is dropped first, and an index that is there and valid is
-    left alone: the revision can be run again. The rest is as for `op.create_index`.
+    A leftover of a build that failed is dropped first, and an index that exists and is valid is
+    left alone: the revision can be run again.
+
+    Args:
+        name: of the index.
+        table: its name.
+        columns: names, or expressions as `sa.text("lower(name)")`.
+        schema: of the table; None for the first of the search path.
+        options: those of `op.create_index`, such as `unique`.
+
+    Raises:
+        CommandError: the connection is in a transaction of the program that runs Alembic.
     """
     with _autocommit():
         if context.is_offline_mode():
@@ -58,7 +68,7 @@ def validate_constraint(name: str, table: str, *, schema: str | None = None) -> 
 def refuse_nulls(table: str, column: str, *, schema: str | None = None) -> None:
     """End the migration if rows have NULL, before it forbids what their updates would repeat.
 
-    It reads without a lock that anybody waits for, so it takes its time.
+    It reads without a lock that others wait for, so it may take its time.
 
     Raises:
         CommandError: some row has NULL.
@@ -74,9 +84,10 @@ def refuse_nulls(table: str, column: str, *, schema: str | None = None) -> None:
         )
     )
     if has_nulls:
+        documentation = op.get_context().opts.get("documentation")
         raise CommandError(
             f"{table}.{column} is NULL in some rows: fill them first, with update_in_batches in a "
-            'revision before this one; docs/migrations.md, "A required column"'
+            f"revision before this one{f'. See {documentation}' if documentation else ''}"
         )
     op.execute("SET LOCAL statement_timeout TO DEFAULT")
 
@@ -100,7 +111,7 @@ def update_in_batches(
         BackfillError: the table has no primary key, or a row that was updated still needs it.
     """
     name = _qualified(table, schema)
-    with op.get_context().autocommit_block():
+    with _autocommit_block():
         if context.is_offline_mode():
             op.execute(f"UPDATE {name} SET {assignment} WHERE {where}")  # noqa: S608
         else:
@@ -126,7 +137,7 @@ def _drop_index(name: str, table: str, schema: str | None) -> None:
 @contextmanager
 def _autocommit() -> Iterator[None]:
     """Outside any transaction, without timeouts; `RESET` returns to those of the connection."""
-    with op.get_context().autocommit_block():
+    with _autocommit_block():
         for name in ("lock_timeout", "statement_timeout"):
             op.execute(f"SET {name} = 0")
         try:
@@ -134,3 +145,13 @@ def _autocommit() -> Iterator[None]:
         finally:
             for name in ("lock_timeout", "statement_timeout"):
                 op.execute(f"RESET {name}")
+
+
+def _autocommit_block() -> AbstractContextManager[None]:
+    # Alembic would fail with an assertion. A program that passes its connection may be in one.
+    if getattr(op.get_context(), "_in_external_transaction", False):
+        raise CommandError(
+            "This revision commits, so it cannot run in the transaction of a program: pass Alembic "
+            "a connection that is in none"
+        )
+    return op.get_context().autocommit_block()

@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from packages.slipway.tests.drivers import Project, each_driver
 from packages.slipway.tests.history import History
 from packages.slipway.tests.processes import as_nobody, free_port, until
 from packages.slipway.tests.runner.test_run import TABLE
@@ -58,24 +59,23 @@ def answers(port: int) -> bool:
         return connection.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        # What users add so that clients with start-up parameters are let in: they are then lost.
-        {
-            "ignore_startup_parameters": "lock_timeout,statement_timeout,"
-            "idle_in_transaction_session_timeout"
-        },
-    ],
+# What users add so that clients with start-up parameters are let in: they are then lost.
+IGNORED = (
+    "options,lock_timeout,statement_timeout,idle_in_transaction_session_timeout,"
+    "tcp_keepalives_idle,tcp_keepalives_interval,tcp_keepalives_count"
 )
-def test_a_pooler_in_transaction_mode_is_refused_with_the_way_out(
-    pooled: Pooled, settings: dict[str, str]
-) -> None:
-    history = pooled(pool_mode="transaction", **settings)
-    history.add(TABLE)
 
-    code, printed = history.alembic()
+
+@each_driver()
+@pytest.mark.parametrize("settings", [{}, {"ignore_startup_parameters": IGNORED}])
+def test_a_pooler_in_transaction_mode_is_refused_with_the_way_out(
+    history: History, pooled: Pooled, settings: dict[str, str], driver: str, file: str
+) -> None:
+    through = pooled(pool_mode="transaction", **settings)
+    shop = Project(history.folder, through.url, driver, file)
+    shop.add(TABLE)
+
+    code, printed = shop.alembic()
 
     assert code == 1
     assert "directly to PostgreSQL" in printed.splitlines()[-1]

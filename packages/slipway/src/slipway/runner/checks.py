@@ -17,6 +17,7 @@ def require_head(migration: MigrationContext) -> None:
         MigrationError: there are several heads, or the database is not at the only one.
     """
     heads, current = set(context.script.get_heads()), current_heads(migration)
+    documentation = migration.opts.get("documentation")
     if len(heads) > 1:
         raise MigrationError(
             f"There are {len(heads)} heads, {' and '.join(sorted(heads))}: two branches each added "
@@ -26,7 +27,7 @@ def require_head(migration: MigrationContext) -> None:
         raise MigrationError(
             f"The database has {', '.join(tables)} but no revision: made by create_all or by hand. "
             "Compare with an empty database instead, or note the revision that it is at, with "
-            "`alembic stamp REVISION`"
+            f"`alembic stamp REVISION`{f'. See {documentation}' if documentation else ''}"
         )
     if unknown := current - _known():
         raise MigrationError(

@@ -10,7 +10,10 @@ import pytest
 
 from packages.slipway.tests import commands
 from packages.slipway.tests.commands import Answer
+from packages.slipway.tests.drivers import matrix
+from packages.slipway.tests.history import History
 from packages.slipway.tests.modelled import ModelledHistory
+from packages.slipway.tests.stock import StockProject
 
 MODELS = """
 class Team(Base):
@@ -36,25 +39,44 @@ CHECK = 'op.execute("ALTER TABLE teams ADD CONSTRAINT ck_teams_size CHECK (size 
 VALIDATE = 'op.execute("ALTER TABLE teams VALIDATE CONSTRAINT ck_teams_size")'
 
 
+STOCK = """
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+sa.Table(
+    "teams",
+    metadata,
+    sa.Column("id", sa.Integer(), primary_key=True),
+    sa.Column("name", sa.String(100), nullable=False),
+    sa.Column("size", sa.Integer(), nullable=False),
+)
+"""
+
+
 @pytest.fixture
-def history(server: str, tmp_path: Path) -> Iterator[ModelledHistory]:
-    """Teams with an index and a check, which is not validated yet."""
+def database(server: str) -> Iterator[str]:
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute("CREATE DATABASE verified")
-        history = ModelledHistory(tmp_path, server.replace("/postgres?", "/verified?"))
-        history.models(MODELS)
-        for code in (TEAMS, INDEX, CHECK):
-            history.add(code)
-        yield history
+        yield server.replace("/postgres?", "/verified?")
         connection.execute("DROP DATABASE verified WITH (FORCE)")
 
 
-def verify(history: ModelledHistory, *options: str, user: str = "postgres") -> Answer:
+@pytest.fixture
+def history(database: str, tmp_path: Path) -> ModelledHistory:
+    """Teams with an index and a check, which is not validated yet."""
+    history = ModelledHistory(tmp_path, database)
+    history.models(MODELS)
+    for code in (TEAMS, INDEX, CHECK):
+        history.add(code)
+    return history
+
+
+def verify(history: History, *options: str, user: str = "postgres") -> Answer:
     url = history.url.replace("postgresql://postgres@", f"postgresql+asyncpg://{user}@")
     return commands.slipway(history.folder, "verify", *options, variables={"URL": url})
 
 
-def found(history: ModelledHistory) -> list[dict[str, Any]]:
+def found(history: History) -> list[dict[str, Any]]:
     done = verify(history, "--format", "json")
     findings: list[dict[str, Any]] = json.loads(done.printed)["findings"]
     assert done.code == bool(findings), done.errors
@@ -190,3 +212,67 @@ def test_without_a_server_it_is_one_line_and_no_finding(history: ModelledHistory
     assert done.code == 3
     [line] = [line for line in done.errors.splitlines() if not line.startswith("INFO")]
     assert "nobody_of_this_name" in line
+
+
+# ---- Projects that `alembic init` made
+
+
+@matrix(fast=[("psycopg2", "alembic.ini"), ("asyncpg", "pyproject.toml")])
+def test_a_stock_project_is_verified_with_its_own_env_py(
+    database: str, tmp_path: Path, driver: str, file: str
+) -> None:
+    shop = StockProject(tmp_path, database, driver, file, STOCK)
+    shop.add(TEAMS)
+
+    assert places(found(shop)) == [("not-at-head", "0001.py")]
+    assert shop.sql("SELECT 1 FROM pg_tables WHERE schemaname = 'public'") == []
+    shop.upgrade()
+    # As a backfill leaves it, and no model has it.
+    shop.sql("CREATE TABLE backfill_progress (name text PRIMARY KEY, saved_at timestamptz)")
+    assert found(shop) == []
+    shop.sql("ALTER TABLE teams DROP COLUMN size")
+    assert places(found(shop)) == [("models-disagree", "0001.py")]
+
+
+@pytest.mark.slow
+def test_each_of_several_metadata_is_compared(database: str, tmp_path: Path) -> None:
+    more = 'other = sa.MetaData()\nsa.Table("b", other, sa.Column("id", sa.Integer()))\n'
+    models = f"{STOCK}{more}metadata = [metadata, other]\n"
+    shop = StockProject(tmp_path, database, models=models)
+    shop.add(f'{TEAMS}\nop.create_table("b", sa.Column("id", sa.Integer()))')
+    shop.upgrade()
+
+    assert found(shop) == []
+    shop.sql("ALTER TABLE b DROP COLUMN id")
+    shop.sql("ALTER TABLE teams DROP COLUMN size")
+
+    messages = " ".join(finding["message"] for finding in found(shop))
+    assert "'b'" in messages
+    assert "'teams'" in messages
+
+
+@pytest.mark.slow
+def test_the_version_table_may_have_any_name_and_schema(database: str, tmp_path: Path) -> None:
+    shop = StockProject(tmp_path, database, models=STOCK)
+    shop.add(TEAMS)
+    env = tmp_path / "migrations/env.py"
+    table = 'target_metadata=target_metadata, version_table="v", version_table_schema="ops"'
+    env.write_text(env.read_text().replace("target_metadata=target_metadata", table))
+    shop.sql("CREATE SCHEMA ops")
+
+    assert places(found(shop)) == [("not-at-head", "0001.py")]
+    shop.upgrade()
+    assert shop.sql("SELECT * FROM ops.v") == [("0001",)]
+    assert found(shop) == []
+
+
+@pytest.mark.slow
+def test_an_env_py_without_models_is_one_line(database: str, tmp_path: Path) -> None:
+    shop = StockProject(tmp_path, database)
+    shop.add("pass")
+    shop.upgrade()
+
+    done = verify(shop)
+
+    assert done.code == 3
+    assert "target_metadata" in done.errors.splitlines()[-1]

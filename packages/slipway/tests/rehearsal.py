@@ -19,8 +19,8 @@ from packages.slipway.tests.rows import load, seed
 from packages.slipway.tests.traffic import CONTROL, Request, Service, slow_client, traffic
 
 LOCK_TIMEOUT = 0.3
-# The slow client outlasts several attempts.
-SLOW = 1.2
+# The slow client outlasts several attempts, and any request that waits for one of them only.
+SLOW = 2.0
 
 
 @dataclass(frozen=True)

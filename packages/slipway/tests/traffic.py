@@ -1,11 +1,13 @@
 """The service at work while its schema changes: readers, writers, and a client that is slow.
 
 `python -m packages.slipway.tests.traffic` is the readers and writers, as a process of its own: it
-reads a `Service` from the first line of its input, works until the input ends, and prints its
-requests.
+reads a `Service` from a line of its input, works until the next line, prints its requests, and
+begins again. One serves all tests of a worker: to import SQLAlchemy takes longer than most of them
+need it for.
 """
 
 import asyncio
+import atexit
 import json
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -70,25 +73,40 @@ class Request:
 def traffic(service: Service) -> Iterator[list[Request]]:
     """Let the service work until the block ends; the list then has its requests."""
     requests: list[Request] = []
-    with subprocess.Popen(
+    process = _process()
+    assert process.stdin
+    assert process.stdout
+    try:
+        print(json.dumps(asdict(service)), file=process.stdin, flush=True)
+        assert process.stdout.readline() == "ready\n"
+        yield requests
+        print("stop", file=process.stdin, flush=True)
+        requests += [Request(**fields) for fields in json.loads(process.stdout.readline())]
+    except BaseException:
+        # It may still be at work for this service.
+        _process.cache_clear()
+        process.kill()
+        process.communicate()
+        raise
+
+
+@cache
+def _process() -> subprocess.Popen[str]:
+    process = subprocess.Popen(
         [sys.executable, "-m", "packages.slipway.tests.traffic"],
         cwd=ROOT,
         env=environment({"PYTHONPATH": str(ROOT)}),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-    ) as process:
-        assert process.stdin
-        assert process.stdout
-        try:
-            process.stdin.write(json.dumps(asdict(service)) + "\n")
-            process.stdin.flush()
-            assert process.stdout.readline() == "ready\n"
-            yield requests
-            printed, _ = process.communicate(timeout=60)
-            requests += [Request(**fields) for fields in json.loads(printed)]
-        finally:
-            process.kill()
+    )
+    atexit.register(_end, process)
+    return process
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        process.communicate()  # which ends its input
 
 
 @contextmanager
@@ -193,7 +211,7 @@ async def _work(service: Service) -> list[Request]:
     await _all(event.wait() for event in warm)
     requests.clear()
     print("ready", flush=True)
-    await asyncio.to_thread(sys.stdin.read)
+    await asyncio.to_thread(sys.stdin.readline)
     stop.set()
     await asyncio.gather(*tasks)
     await engine.dispose()
@@ -236,5 +254,6 @@ async def _all(waits: Iterator[Awaitable[Any]]) -> None:
 
 
 if __name__ == "__main__":
-    requests = asyncio.run(_work(Service(**json.loads(sys.stdin.readline()))))
-    print(json.dumps([asdict(request) for request in requests]))
+    for line in sys.stdin:
+        sent = asyncio.run(_work(Service(**json.loads(line))))
+        print(json.dumps([asdict(request) for request in sent]), flush=True)

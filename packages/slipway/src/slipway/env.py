@@ -28,7 +28,6 @@ from sqlalchemy import URL, Connection, Dialect, create_engine, make_url, pool
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from slipway.autogenerate import (
-    compare_server_default,
     include_name,
     process_revision_directives,
     render_item,
@@ -102,7 +101,7 @@ def configure_options(target_metadata: Metadata | None) -> dict[str, Any]:
     """
     return {
         "target_metadata": target_metadata,
-        "compare_server_default": compare_server_default,
+        "compare_server_default": True,
         "include_schemas": True,
         "include_name": partial(include_name, [] if target_metadata is None else target_metadata),
         "process_revision_directives": process_revision_directives,

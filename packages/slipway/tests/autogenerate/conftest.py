@@ -9,7 +9,7 @@ from alembic.autogenerate import produce_migrations
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
 
-from slipway.autogenerate import compare_server_default
+import slipway.autogenerate  # noqa: F401  registers its comparisons
 
 DRIVERS = ("psycopg", "psycopg2")
 
@@ -39,7 +39,7 @@ def compare(connection: sa.Connection) -> Compare:
         models = metadata[0] if len(metadata) == 1 else metadata
         options = {
             "target_metadata": models,
-            "compare_server_default": compare_server_default,
+            "compare_server_default": True,
             "include_schemas": True,
             **options,
         }

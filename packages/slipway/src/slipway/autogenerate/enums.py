@@ -11,7 +11,7 @@ from typing import cast
 from alembic.autogenerate import comparators, renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
-from alembic.runtime.migration import MigrationContext
+from alembic.util import PriorityDispatchResult
 from sqlalchemy import (
     ARRAY,
     Column,
@@ -81,25 +81,26 @@ def compare_values(
         operations.ops += [AddEnumValueOp(enum, value) for value in missing]
 
 
-def compare_server_default(
-    context: MigrationContext,
+@comparators.dispatch_for("column", subgroup="server_default")
+def compare_default(
+    context: AutogenContext,
+    operation: ops.AlterColumnOp,
+    schema: str | None,
+    table: str,
+    name: str,
     in_database: Column[object],
     in_models: Column[object],
-    default_in_database: str | None,
-    default_in_models: FetchedValue | None,
-    rendered_default: str | None,
-) -> bool | None:
-    """Compare defaults of enums as text, for Alembic's option of this name.
+) -> PriorityDispatchResult:
+    """Compare defaults of enums as text.
 
     The server, which Alembic asks, would reject a value that does not exist yet.
-
-    Returns:
-        Whether the defaults differ; None lets Alembic compare them.
     """
     before, after = (_literal(column.server_default) for column in (in_database, in_models))
     if not isinstance(in_models.type, Enum) or before is None or after is None:
-        return None
-    return before != after
+        return PriorityDispatchResult.CONTINUE
+    if before != after:
+        operation.modify_server_default = in_models.server_default
+    return PriorityDispatchResult.STOP
 
 
 def _literal(default: FetchedValue | None) -> str | None:

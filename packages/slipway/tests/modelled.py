@@ -13,7 +13,7 @@ from pathlib import Path
 import alembic
 import psycopg
 
-import slipway.autogenerate
+import slipway.init
 from packages.slipway.tests.history import ENV, History
 from packages.slipway.tests.rows import HEADER, base
 from slipway.devdb import libpq_environment
@@ -21,7 +21,7 @@ from slipway.devdb.server import find_binaries
 
 TEMPLATES = Path(alembic.__file__).parent / "templates"
 STOCK = TEMPLATES / "async"
-OURS = Path(slipway.autogenerate.__file__).parent / "script.py.mako"
+OURS = Path(slipway.init.__file__).with_name("script.py.mako")
 
 FILE_NAMES = "%%(year)d%%(month).2d%%(day).2d_%%(hour).2d%%(minute).2d_%%(rev)s_%%(slug)s"
 CONFIGURATIONS = {

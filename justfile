@@ -25,17 +25,21 @@ test *arguments:
 test-slow *arguments:
     uv run pytest --numprocesses 4 --dist worksteal -m "slow or docker" "$@"
 
+# Run each benchmark for a moment: they work, whatever they measure
+test-benchmarks *arguments:
+    uv run pytest tests/test_benchmarks.py -m benchmark "$@"
+
 # Run the library's representative tests on another PostgreSQL: just test-postgresql 16
 test-postgresql version *arguments:
-    POSTGRESQL_VERSION="$1" uv run pytest packages/slipway/tests -m representative --numprocesses 4 "${@:2}"
+    export POSTGRESQL_VERSION="$1"; shift; uv run pytest packages/slipway/tests -m representative --numprocesses 4 --dist loadfile "$@"
 
 # Run them with another Python and the newest versions of all that the library depends on: just test-python 3.13
 test-python version *arguments:
-    {{ representative }} --python "$1" pytest packages/slipway/tests -m representative --numprocesses 4 "${@:2}"
+    python="$1"; shift; {{ representative }} --python "$python" pytest packages/slipway/tests -m representative --numprocesses 4 --dist loadfile "$@"
 
 # Run them with the lowest versions of all that the library depends on
 test-lowest *arguments:
-    {{ representative }} --resolution lowest-direct --python 3.11 pytest packages/slipway/tests -m representative --numprocesses 4 "$@"
+    {{ representative }} --resolution lowest-direct --python 3.11 pytest packages/slipway/tests -m representative --numprocesses 4 --dist loadfile "$@"
 
 # Measure, and write down what was found: just bench [throughput guard …] [--quick]
 bench *arguments:

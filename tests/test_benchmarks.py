@@ -1,5 +1,6 @@
 """The benchmarks run. What they measure is nobody's business here."""
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,19 @@ from packages.slipway.tests.processes import run
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "benchmarks"
-NEED_DOCKER = {"containers"}
+# The others take minutes together: `just test-benchmarks` runs all.
+SHORT = {"guard"}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_it_can_be_imported(name: str) -> None:
+    assert callable(import_module(f"benchmarks.{name}").measure)
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.docker if name in NEED_DOCKER else pytest.mark.slow)
+        pytest.param(name, marks=[pytest.mark.benchmark, *([pytest.mark.slow] * (name in SHORT))])
         for name in PAGES
     ],
 )

@@ -29,7 +29,7 @@ CONFIGURATIONS = {
 [tool.alembic]
 script_location = "%(here)s/migrations"
 file_template = "{FILE_NAMES}"
-truncate_slug_length = 80
+truncate_slug_length = "80"  # Alembic 1.16.0 refuses a number
 
 [tool.slipway]
 postgresql = 18

@@ -1,10 +1,11 @@
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httpx2
 import pytest
 from fastapi import APIRouter, FastAPI, HTTPException
 from sqlalchemy import URL, event, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -171,3 +172,37 @@ async def test_a_connection_is_not_kept_for_longer_than_networks_know_it(
 
 def _age(_: object, record: ConnectionPoolEntry) -> None:
     record.starttime -= 240  # type: ignore[attr-defined]  # seconds
+
+
+async def sleep_in(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        await connection.execute(text("SELECT pg_sleep(30)"))
+
+
+async def test_a_cancelled_statement_stays_cancelled(application: FastAPI) -> None:
+    engine: AsyncEngine = application.state.engine
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await sleep_in(engine)
+
+    task = asyncio.create_task(sleep_in(engine))
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    async def fail() -> None:
+        await asyncio.sleep(0.1)
+        raise LookupError
+
+    async def work() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(sleep_in(engine))
+            group.create_task(fail())
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await work()
+    assert [type(error) for error in raised.value.exceptions] == [LookupError]
+
+    async with engine.connect() as connection:
+        assert await connection.scalar(text("SELECT 1")) == 1

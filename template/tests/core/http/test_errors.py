@@ -53,6 +53,12 @@ CREATE TABLE notes (text text, place int NOT NULL)
 """
 
 
+@router.post("/given-up/{sqlstate}")
+async def give_up(sqlstate: str, session: SessionDep) -> None:
+    raised = f"DO $$ BEGIN RAISE EXCEPTION 'given up' USING ERRCODE = '{sqlstate}'; END $$"
+    await session.execute(text(raised))
+
+
 @router.post("/violations/{constraint}")
 async def violate(constraint: str, session: SessionDep) -> None:
     await session.execute(text(VIOLATIONS[constraint]))
@@ -332,3 +338,18 @@ async def test_a_connection_that_ends_under_a_statement(
 async def test_a_connection_that_ends_before_the_commit(client: httpx2.AsyncClient) -> None:
     assert_problem(await client.post("/lost"), 503)
     assert (await client.post("/rows", json={"number": 1})).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "sqlstate", ["57014", "55P03", "40001", "40P01", "53100", "53200", "25006"]
+)
+async def test_what_the_server_gives_up_may_be_tried_again(
+    client: httpx2.AsyncClient, caplog: pytest.LogCaptureFixture, sqlstate: str
+) -> None:
+    response = await client.post(f"/given-up/{sqlstate}")
+
+    assert response.status_code == 503
+    assert response.headers["retry-after"]
+    [warning] = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert sqlstate in warning.getMessage()
+    assert warning.exc_info is None

@@ -13,9 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from app.core.startup import StartupError
 
-# Appendix A of PostgreSQL's manual: connection exceptions, too many connections, and a server that
-# shuts down, crashed, starts, or is asked to end the statement.
-UNAVAILABLE = ("08", "53300", "57P01", "57P02", "57P03")
+# Appendix A of PostgreSQL's manual: connection exceptions; a server without connections, memory or
+# disk; one that shuts down, crashed or starts; and one that no longer takes writes.
+READ_ONLY = "25006"
+UNAVAILABLE = ("08", "53", "57P01", "57P02", "57P03", READ_ONLY)
 DATA_EXCEPTION = "22"
 
 
@@ -86,7 +87,13 @@ def _discard_closed(connection: DBAPIConnection, *_: object) -> None:
 
 def _raise_unavailable(context: ExceptionContext) -> None:
     error = context.original_exception
+    # SQLAlchemy reports cancellation too, as a disconnect: it must stay a cancellation.
+    if not isinstance(error, Exception):
+        return
     code = str(getattr(error, "sqlstate", None) or "")
+    # After a failover, pooled connections lead to a server that will not write again.
+    if code == READ_ONLY:
+        context.is_disconnect = True
     if context.is_disconnect or isinstance(error, OSError) or code.startswith(UNAVAILABLE):
         raise DatabaseUnavailableError(str(error)) from error
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from time import monotonic
 
 from slipway.heads import Revisions, missing, read_applied, read_revisions
-from sqlalchemy import URL
+from sqlalchemy import URL, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.core.db.engine import ConnectError, DatabaseUnavailableError, connect, create_engine
@@ -110,6 +110,10 @@ class Readiness:
 
     async def _find_problem(self) -> str | None:
         async with asyncio.timeout(TIMEOUT), self._engine.connect() as connection:
+            if await connection.scalar(text("SHOW transaction_read_only")) == "on":
+                # The next look must not ask the same server, which may have been replaced.
+                await connection.invalidate()
+                return "The database is read-only"
             applied = await connection.run_sync(read_applied)
         if self._revisions and missing(self._revisions, applied):
             return (

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError, ResponseValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
 from structlog.contextvars import bind_contextvars
@@ -34,6 +34,11 @@ CONFLICTS = {
     CHECK_VIOLATION: "Violates a rule",
     EXCLUSION_VIOLATION: "Overlaps with an existing record",
 }
+# The statement was cancelled, by a limit or an administrator of the server, or gave way to another
+# transaction. Nothing is retried here: only the client knows whether it may repeat.
+QUERY_CANCELED, LOCK_NOT_AVAILABLE = "57014", "55P03"
+SERIALIZATION_FAILURE, DEADLOCK_DETECTED = "40001", "40P01"
+GIVEN_UP = {QUERY_CANCELED, LOCK_NOT_AVAILABLE, SERIALIZATION_FAILURE, DEADLOCK_DETECTED}
 
 
 class FieldProblem(BaseModel):
@@ -123,8 +128,22 @@ async def _busy(request: Request, error: DatabaseBusyError) -> JSONResponse:
 
 
 async def _unavailable(request: Request, error: DatabaseUnavailableError) -> JSONResponse:
-    log.warning("The database does not answer: %r", error.__cause__)
-    return problem(503, "The database does not answer, try again", headers={"Retry-After": "1"})
+    log.warning("The database is unavailable: %s", _describe(error.__cause__ or error))
+    return problem(503, "The database is unavailable, try again", headers={"Retry-After": "1"})
+
+
+async def _given_up(request: Request, error: DBAPIError) -> JSONResponse:
+    if getattr(error.orig, "sqlstate", None) not in GIVEN_UP:
+        raise error
+    log.warning("The database gave up a statement: %s", _describe(error.orig))
+    return problem(503, "The database is busy, try again", headers={"Retry-After": "1"})
+
+
+def _describe(error: BaseException | None) -> str:
+    """The error in one line, with PostgreSQL's code where it has one."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    code = getattr(error, "sqlstate", None)
+    return f"{code}, {text}" if code else text
 
 
 async def _bad_output(request: Request, error: ResponseValidationError) -> JSONResponse:
@@ -148,6 +167,7 @@ def add_error_handlers(application: FastAPI) -> None:
     application.exception_handler(HTTPException)(_http)
     application.exception_handler(RequestValidationError)(_bad_input)
     application.exception_handler(IntegrityError)(_conflict)
+    application.exception_handler(DBAPIError)(_given_up)
     application.exception_handler(StaleDataError)(_stale)
     application.exception_handler(DatabaseBusyError)(_busy)
     application.exception_handler(DatabaseUnavailableError)(_unavailable)

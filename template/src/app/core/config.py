@@ -153,12 +153,16 @@ class Settings(BaseSettings):
 
     # Bytes; a larger body is answered with 413.
     MAX_BODY_SIZE: int = Field(default=1_000_000, ge=0)
+    # Seconds until a body must have arrived, before the request is answered with 408.
+    BODY_TIMEOUT: float = Field(default=20, gt=0, le=3600)
     # A request that takes longer, or comes on top of this many, is answered with 503.
     REQUEST_TIMEOUT: float = Field(default=60, gt=0, le=3600)
     MAX_CONCURRENT_REQUESTS: int = Field(default=1000, ge=1)
     # Allowed Host headers; empty allows any.
     ALLOWED_HOSTS: CommaSeparated[Host] = []
     CORS_ALLOWED_ORIGINS: CommaSeparated[Origin] = []
+    # For a project that adds routes for websockets; without it, no connection is upgraded.
+    WEBSOCKETS: bool = False
     # Serves /docs and /openapi.json; off in production.
     DOCS: bool = Field(default_factory=lambda known: not _is_production(known))
 

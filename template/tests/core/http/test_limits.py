@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from sqlalchemy import URL
 
@@ -101,3 +101,38 @@ async def test_production_has_no_docs_unless_they_are_asked_for(
     async with client_for(database_url, **values) as client:
         assert (await client.get("/openapi.json")).status_code == status
         assert (await client.get("/docs")).status_code == status
+
+
+@ROUTER.post("/body")
+async def read_body(request: Request) -> int:
+    return len(await request.body())
+
+
+async def stalled() -> AsyncIterator[bytes]:
+    yield b"{"
+    await asyncio.Event().wait()
+
+
+async def test_a_body_that_does_not_arrive_is_408(database_url: URL) -> None:
+    async with client_for(database_url, BODY_TIMEOUT=0.05) as client:
+        response = await client.post("/body", content=stalled())
+
+    assert response.status_code == 408
+    assert response.headers["connection"] == "close"
+
+
+async def test_a_request_whose_body_has_not_arrived_takes_no_place(database_url: URL) -> None:
+    one_place = client_for(database_url, MAX_CONCURRENT_REQUESTS=1)
+    async with one_place as client, asyncio.TaskGroup() as group:
+        arrived = asyncio.Event()
+
+        async def late() -> AsyncIterator[bytes]:
+            yield b"one"
+            await arrived.wait()
+            yield b"two"
+
+        slow = group.create_task(client.post("/body", content=late()))
+        await asyncio.sleep(0.05)
+        assert (await client.post("/body", content=b"x")).json() == 1
+        arrived.set()
+        assert (await slow).json() == 6

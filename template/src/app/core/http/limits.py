@@ -9,16 +9,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.http.errors import problem
 
+BUSY, RETRY = "The service is busy, try again", {"Retry-After": "1"}
+
 
 class LimitsMiddleware:
-    """Answers 413 to a body that is too large, and 503 to one request too many at once or to one
-    that takes too long.
+    """Answers 413 to a body that is too large, 408 to one that takes too long to arrive, and 503 to
+    one request too many at once or to one that takes too long.
 
     FastAPI's `max_body_size` answers in plain text, not with a problem of RFC 9457.
 
     Args:
         body_size: bytes that a body may have.
-        concurrency: requests that may be in progress at once.
+        body_timeout: seconds until a body must have arrived.
+        concurrency: requests that may be in progress at once, those aside whose body has not
+            arrived: a client could otherwise take all places by sending nothing.
         timeout: seconds until a response must have begun.
         exempt_paths: paths without limits, such as probes: a busy service is still alive.
     """
@@ -28,12 +32,14 @@ class LimitsMiddleware:
         app: ASGIApp,
         *,
         body_size: int,
+        body_timeout: float,
         concurrency: int,
         timeout: float,
         exempt_paths: Iterable[str] = (),
     ) -> None:
         self.app = app
         self.body_size = body_size
+        self.body_timeout = body_timeout
         self.concurrency = concurrency
         self.timeout = timeout
         self.exempt_paths = frozenset(exempt_paths)
@@ -44,7 +50,7 @@ class LimitsMiddleware:
             await self.app(scope, receive, send)
             return
         if self._active >= self.concurrency:
-            busy = problem(503, "The service is busy, try again", headers={"Retry-After": "1"})
+            busy = problem(503, BUSY, headers=RETRY)
             await busy(scope, receive, send)
             return
         if _declared_length(scope) > self.body_size:
@@ -52,22 +58,35 @@ class LimitsMiddleware:
             return
         self._active += 1
         try:
-            await self._respond_in_time(scope, self._counted(receive), send)
+            await self._respond_in_time(scope, self._limited(receive), send)
         finally:
             self._active -= 1
 
-    def _counted(self, receive: Receive) -> Receive:
-        received = 0
+    def _limited(self, receive: Receive) -> Receive:
+        deadline = asyncio.get_running_loop().time() + self.body_timeout
+        received, complete = 0, False
 
-        async def receive_and_count() -> Message:
-            nonlocal received
-            message = await receive()
+        async def receive_limited() -> Message:
+            nonlocal received, complete
+            if complete:
+                return await receive()
+            self._active -= 1
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, headers={"Connection": "close"}) from None
+            finally:
+                self._active += 1
+            complete = not message.get("more_body", False)
             received += len(message.get("body", b""))
             if received > self.body_size:
                 raise HTTPException(413)
+            if self._active > self.concurrency:
+                raise HTTPException(503, BUSY, headers=RETRY)
             return message
 
-        return receive_and_count
+        return receive_limited
 
     async def _respond_in_time(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_and_lift_timeout(message: Message) -> None:
@@ -82,7 +101,7 @@ class LimitsMiddleware:
         except TimeoutError:
             if not timeout.expired():
                 raise
-            late = problem(503, "This took too long", headers={"Retry-After": "1"})
+            late = problem(503, "This took too long", headers=RETRY)
             await late(scope, receive, send)
 
 

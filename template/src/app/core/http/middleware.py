@@ -42,6 +42,7 @@ def add_middleware(application: FastAPI, settings: Settings) -> None:
         Middleware(
             LimitsMiddleware,
             body_size=settings.MAX_BODY_SIZE,
+            body_timeout=settings.BODY_TIMEOUT,
             concurrency=settings.MAX_CONCURRENT_REQUESTS,
             timeout=settings.REQUEST_TIMEOUT,
             exempt_paths=MONITORING,

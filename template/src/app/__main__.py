@@ -26,6 +26,7 @@ def main() -> None:
         "host": arguments.host,
         "port": arguments.port,
         "http": BoundedHttpProtocol,
+        "ws": "auto" if settings.WEBSOCKETS else "none",
         "log_config": None,
         "access_log": False,
         "server_header": False,
@@ -45,9 +46,17 @@ def main() -> None:
         sys.exit(_run_workers(uvicorn.Config(workers=settings.WORKERS, **options)))
 
 
+class _Supervisor(Multiprocess):
+    def terminate_all(self) -> None:
+        """Stop listening too: connections would be accepted here that no worker will serve."""
+        for socket in self.sockets:
+            socket.close()
+        super().terminate_all()
+
+
 def _run_workers(config: uvicorn.Config) -> int:
     """Run workers as `uvicorn.run` does, but return its error code if they could not start."""
-    supervisor = Multiprocess(config, sockets=[config.bind_socket()])
+    supervisor = _Supervisor(config, sockets=[config.bind_socket()])
     supervisor.run()
     codes = [worker.exitcode for worker in supervisor.processes]
     return STARTUP_FAILURE if STARTUP_FAILURE in codes else 0

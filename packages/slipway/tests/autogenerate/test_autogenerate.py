@@ -256,3 +256,52 @@ def test_hints_name_the_documentation_if_there_is_one(items: ModelledHistory, se
     assert "TODO" in text
     assert ("https://example.com/migrations" in text) == bool(setting)
     assert "docs/" not in text
+
+
+MULTIDB = """
+import sqlalchemy as sa
+from slipway.autogenerate import process_revision_directives, render_item
+
+target_metadata = {name: sa.MetaData() for name in ("engine1", "engine2")}
+for name, metadata in target_metadata.items():
+    kind = sa.Enum("a", "b", name="kind")
+    table = sa.Table(name, metadata, sa.Column("id", sa.Integer, primary_key=True))
+    if getattr(context.config.cmd_opts, "message", "") == "second":
+        table.append_column(sa.Column("code", sa.Text, unique=True))
+        table.append_column(sa.Column("kind", kind))
+"""
+
+
+@pytest.mark.slow
+def test_several_databases_share_one_revision(history: History) -> None:
+    """As Alembic writes it, with the names and the types that it would leave out."""
+    folder = history.folder
+    history.sql("CREATE DATABASE history2")
+    code, printed = history.alembic("init", "-t", "multidb", "migrations")
+    assert code == 0, printed
+    ini = (folder / "alembic.ini").read_text()
+    url = history.url.replace("postgresql:", "postgresql+psycopg:").replace("%", "%%")
+    other = url.replace("/history?", "/history2?")
+    for placeholder, value in (("dbname2", other), ("dbname", url)):
+        ini = ini.replace(f"driver://user:pass@localhost/{placeholder}", value)
+    (folder / "alembic.ini").write_text(ini)
+    env = (folder / "migrations/env.py").read_text()
+    env = env.replace("target_metadata = {}", MULTIDB)
+    online = env.rindex("target_metadata=target_metadata.get(name),")
+    options = "process_revision_directives=process_revision_directives, render_item=render_item, "
+    env = env[:online] + options + env[online:]
+    (folder / "migrations/env.py").write_text(env)
+    try:
+        for message in ("first", "second"):
+            command = ("revision", "--autogenerate", "-m", message)
+            code, printed = history.run(command, ["upgrade", "head"])
+            assert code == 0, printed
+
+        [second] = (folder / "migrations/versions").glob("*_second.py")
+        text = second.read_text()
+        assert "engine1_code_key" in text
+        assert "engine2_code_key" in text
+        code, printed = history.run(["downgrade", "base"], ["upgrade", "head"])
+        assert code == 0, printed
+    finally:
+        history.sql("DROP DATABASE history2 WITH (FORCE)")

@@ -13,11 +13,11 @@ import psycopg
 import pytest
 from sqlalchemy import NullPool, create_engine, make_url
 
-from packages.slipway.tests.drivers import Project, each_driver, matrix
+from packages.slipway.tests.drivers import DRIVERS, Project, each_driver, matrix
 from packages.slipway.tests.history import History
 from packages.slipway.tests.processes import environment, free_port, until
 from packages.slipway.tests.rows import ROOT
-from packages.slipway.tests.runner.test_run import COLUMN, SLEEPING, TABLE
+from packages.slipway.tests.runner.test_run import COLUMN, END_THE_SLEEP, SLEEPING, TABLE, add_slow
 from slipway.heads import read_applied
 from slipway.runner.policy import Policy, merged
 
@@ -128,6 +128,27 @@ def test_ctrl_c_ends_a_statement_with_130(project: Made, driver: str, file: str)
     assert "Traceback" not in printed
     assert shop.at() == ["0001"]
     until(lambda: not shop.sql(SLEEPING))
+
+
+@each_driver()
+def test_a_connection_that_is_lost_is_one_line_and_the_next_run_continues(
+    project: Made, driver: str, file: str
+) -> None:
+    shop = project(driver, file)
+    shop.add(TABLE)
+    add_slow(shop)
+    runner = shop.start()
+    until(lambda: shop.sql(SLEEPING))
+
+    shop.sql(END_THE_SLEEP)
+    printed, _ = runner.communicate(timeout=60)
+
+    assert runner.returncode == 1
+    assert "Traceback" not in printed, printed
+    assert shop.at() == ["0001"]
+    shop.sql("DELETE FROM slow")
+    shop.upgrade()
+    assert shop.at() == ["0002"]
 
 
 PASSWORD = "100 % of p@ss:word/"
@@ -377,12 +398,11 @@ def python(project: Project, code: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("driver", "code"), [("psycopg", SYNC), ("asyncpg", ASYNC)])
-def test_a_connection_of_a_program_keeps_its_transaction(
-    project: Made, driver: str, code: str
-) -> None:
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_connection_of_a_program_keeps_its_transaction(project: Made, driver: str) -> None:
     shop = project(driver)
     shop.add(TABLE)
+    code = ASYNC if driver in {"asyncpg", "psycopg_async"} else SYNC
 
     status, printed = python(shop, code.format(url=shop._url))
 
@@ -422,6 +442,29 @@ def test_a_program_can_catch_the_error(project: Made) -> None:
 
     assert status == 0, printed
     assert re.search(r"(?m)^caught 0001\.py, line \d+: .*nowhere", printed)
+
+
+IN_A_LOOP = """
+import asyncio
+from alembic import command
+from alembic.config import Config
+
+async def main() -> None:
+    command.upgrade(Config("alembic.ini"), "head")
+
+asyncio.run(main())
+"""
+
+
+def test_a_program_with_a_loop_of_its_own_learns_what_to_do(project: Made) -> None:
+    shop = project("asyncpg")
+    shop.add(TABLE)
+
+    status, printed = python(shop, IN_A_LOOP)
+
+    assert status == 1
+    assert "asyncio.to_thread" in printed.splitlines()[-1]
+    assert "never awaited" not in printed
 
 
 # ---- An env.py with an engine of its own

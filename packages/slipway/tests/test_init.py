@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from alembic import command
+from alembic import command as alembic_command
 from alembic.config import Config
 
 from packages.slipway.tests.history import History
 from packages.slipway.tests.rows import ROOT
 from slipway.__main__ import main
+from slipway.init import command
 
 MODELS = """
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -25,7 +26,7 @@ class Order(Base):
     __tablename__ = "orders"
     id: Mapped[int] = mapped_column(primary_key=True)
 """
-STOCK = ["generic", "async", "pyproject", "pyproject_async"]
+STOCK = [folder.name for folder in command.STOCK]
 PLACEHOLDER = "driver://user:pass@localhost/dbname"
 
 
@@ -51,7 +52,7 @@ class Shop:
     def alembic_init(self, template: str) -> None:
         has_toml = template.startswith("pyproject")
         config = Config("alembic.ini", toml_file="pyproject.toml" if has_toml else None)
-        command.init(config, "migrations", template=template)
+        alembic_command.init(config, "migrations", template=template)
 
     def set_url(self, driver: str) -> None:
         ini = self.folder / "alembic.ini"
@@ -146,7 +147,7 @@ def test_what_alembic_init_leaves_is_guarded_and_upgraded(
     assert main(["guard"]) == 0
 
 
-@pytest.mark.parametrize("template", ["generic", "pyproject_async"])
+@pytest.mark.parametrize("template", [STOCK[0], STOCK[-1]])
 def test_the_metadata_that_env_py_has_is_kept(shop: Shop, init: Init, template: str) -> None:
     shop.alembic_init(template)
     line = f"from {shop.package}.models import Base  # noqa: I001  ours"

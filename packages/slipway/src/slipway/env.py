@@ -50,8 +50,6 @@ __all__ = [
     "run_migrations",
 ]
 
-log = logging.getLogger(f"alembic.{__name__}")
-
 
 def run(
     target_metadata: Metadata | None,
@@ -117,7 +115,8 @@ def _documentation() -> str:
     config = context.config
     files = [file for file in (config.config_file_name, config.toml_file_name) if file]
     try:
-        found = load(Path.cwd(), [file for file in files if Path(file).is_file()])
+        present = [file for file in files if Path(file).is_file()]
+        found = load(Path.cwd(), present, config.config_ini_section)
     except ProjectError:
         return ""
     return found.documentation
@@ -238,6 +237,7 @@ def _run_online(
     )
     arguments = merged(policy.connect_args(driver), in_url, connect_args)
     if dialect.is_async:
+        _require_no_loop()
         asyncio.run(_run_async(url, arguments, work))
     else:
         engine = create_engine(url, poolclass=pool.NullPool, connect_args=arguments)
@@ -253,6 +253,17 @@ async def _run_async(
     engine = create_async_engine(url, poolclass=pool.NullPool, connect_args=arguments)
     async with connect(engine) as connection:
         await connection.run_sync(work)
+
+
+def _require_no_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise MigrationError(
+        "env.py cannot start an event loop within another: call Alembic in a thread, with "
+        'asyncio.to_thread, or give it a connection in config.attributes["connection"]'
+    )
 
 
 def _require_installed(dialect: type[Dialect], driver: str) -> None:

@@ -160,26 +160,6 @@ def test_a_run_that_is_killed_is_continued_by_the_next(history: History, kill: i
     assert history.sql("SELECT note FROM items") == []
 
 
-@pytest.mark.slow
-def test_a_connection_that_is_lost_is_one_line_and_the_next_run_continues(
-    history: History,
-) -> None:
-    history.add(TABLE)
-    add_slow(history)
-    process = history.start()
-    until(lambda: history.sql(SLEEPING))
-
-    history.sql(END_THE_SLEEP)
-    printed, _ = process.communicate(timeout=60)
-
-    assert process.returncode == 1
-    assert "Traceback" not in printed, printed
-    assert history.at() == ["0001"]
-    history.sql("DELETE FROM slow")
-    history.upgrade()
-    assert history.at() == ["0002"]
-
-
 def test_a_database_ahead_of_the_code_is_nothing_to_do(history: History) -> None:
     history.add(TABLE)
     ahead = history.add(COLUMN)

@@ -33,7 +33,9 @@ Exit codes: 0 done, 1 a file was edited and has to be changed by hand, 2 wrong u
 not run.
 """
 TEMPLATES = Path(Config().get_template_directory())
-STOCK = ("generic", "async", "pyproject", "pyproject_async")
+# Those for one database; the last came after Alembic 1.16.
+NAMES = ("generic", "async", "pyproject", "pyproject_async")
+STOCK = [TEMPLATES / name for name in NAMES if (TEMPLATES / name).is_dir()]
 MAKO = Path(__file__).with_name("script.py.mako")
 BY_HAND_LINES = """\
 {path} was edited and stays. Change these places in it:
@@ -97,10 +99,14 @@ def _alembic(arguments: argparse.Namespace, done: _Done) -> Configuration:
     root = Path.cwd()
     with suppress(ProjectError):
         return from_arguments(arguments)
-    has_toml = (root / "pyproject.toml").is_file()
+    toml = root / "pyproject.toml"
+    has_toml = toml.is_file()
     if arguments.config_files or (root / "alembic.ini").is_file():
         return from_arguments(arguments)  # raises: it is wrong
     template = "pyproject" if has_toml else "generic"
+    # Alembic appends to the last line, even where that does not end.
+    if has_toml and not (text := toml.read_text(encoding="utf-8")).endswith("\n"):
+        toml.write_text(f"{text}\n", encoding="utf-8")
     config = Config("alembic.ini", toml_file="pyproject.toml" if has_toml else None)
     config.cmd_opts = argparse.Namespace(quiet=True)
     command.init(config, arguments.directory, template=template)
@@ -114,7 +120,7 @@ def _env_file(configuration: Configuration, places: Iterable[str], done: _Done) 
     text = path.read_text(encoding="utf-8")
     if re.search(r"^\s*(from|import) slipway\b", text, re.MULTILINE):
         return
-    own = models_in(text, [TEMPLATES / name / "env.py" for name in STOCK])
+    own = models_in(text, [folder / "env.py" for folder in STOCK])
     if own is None:
         is_async = "async" in text
         create = "create_async_engine" if is_async else "create_engine"
@@ -139,7 +145,7 @@ def _mako(configuration: Configuration, done: _Done) -> None:
     ours, text = MAKO.read_text(encoding="utf-8"), ""
     with suppress(FileNotFoundError):
         text = path.read_text(encoding="utf-8")
-    stock = {(TEMPLATES / name / path.name).read_text(encoding="utf-8") for name in STOCK}
+    stock = {(folder / path.name).read_text(encoding="utf-8") for folder in STOCK}
     if not text or text in stock:
         path.write_text(ours, encoding="utf-8")
         done.lines.append(f"Wrote {_shown(path, configuration)}")

@@ -56,8 +56,9 @@ def run(
     check: bool = True,
     input: str | None = None,
     variables: Mapping[str, str] | None = None,
+    seconds: float = 300,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program; where `check` is set, a failure shows what it printed."""
+    """Run a program for so many seconds at most; if `check` is set, a failure shows its output."""
     done = subprocess.run(
         command,
         cwd=cwd,
@@ -66,7 +67,7 @@ def run(
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=seconds,
     )
     if check and done.returncode:
         command_line = " ".join(map(str, command))

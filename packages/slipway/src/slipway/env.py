@@ -35,6 +35,7 @@ from slipway.autogenerate import (
 from slipway.autogenerate.enums import Metadata
 from slipway.errors import MigrationError
 from slipway.project.configuration import ProjectError, load
+from slipway.project.renamed import explain
 from slipway.runner.connection import connect, without_password
 from slipway.runner.policy import ASYNCPG, DRIVERS, Policy, merged
 from slipway.runner.run import run_migrations
@@ -154,6 +155,9 @@ def command_line_errors() -> Iterator[None]:
         if context.config.cmd_opts is None:
             raise
         raise SystemExit(130) from None
+    except ModuleNotFoundError as error:
+        explain(error)
+        raise
 
 
 # ---- The URL

@@ -48,7 +48,13 @@ def read_revisions(folder: Path) -> Revisions:
     """
     from alembic.script import ScriptDirectory
 
-    return Revisions.of(ScriptDirectory(str(folder)))
+    from slipway.project.renamed import explain
+
+    try:
+        return Revisions.of(ScriptDirectory(str(folder)))
+    except ModuleNotFoundError as error:
+        explain(error)
+        raise
 
 
 def read_applied(

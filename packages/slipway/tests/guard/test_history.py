@@ -6,6 +6,7 @@ import pytest
 
 from packages.slipway.tests.guard.project import GuardProject
 from packages.slipway.tests.processes import git
+from slipway.project.renamed import REWRITE
 
 DROP = 'op.execute("DROP TABLE t")'
 
@@ -224,6 +225,69 @@ def test_a_revision_with_a_long_id_is_an_error(project: GuardProject) -> None:
     file = project.add("x" * 33, "pass", "two")
     assert project.guard(file).rules() == ["long-revision-id"]
     assert project.guard(project.add("y" * 32, "pass", "two")).rules() == []
+
+
+# ---- The name that the library had before
+
+OLD = """
+import sqlalchemy as sa
+from alembic import op
+from migrator.operations import create_index_concurrently
+
+revision = "three"
+down_revision = "two"
+
+
+def upgrade():
+    create_index_concurrently("i", "t", ["a"])
+
+
+def downgrade():
+    op.execute("SELECT 1")
+"""
+RENAMED = OLD.replace("migrator", "slipway")
+# Formatters sort the imports anew.
+SORTED = RENAMED.replace("import sqlalchemy as sa\n", "").replace(
+    "revision =", "import sqlalchemy as sa\nrevision =", 1
+)
+
+
+@pytest.mark.parametrize("text", [RENAMED, SORTED], ids=["renamed", "and sorted"])
+def test_a_merged_revision_may_have_its_imports_renamed(project: GuardProject, text: str) -> None:
+    git("switch", "--quiet", "main", cwd=project.folder)
+    file = project.write("three", OLD)
+    commit(project)
+    git("switch", "--quiet", "--create", "update", cwd=project.folder)
+
+    file.write_text(text)
+    assert project.guard().rules() == []
+    file.write_text(text.replace('"i"', '"j"'))
+    assert project.guard().rules() == ["edited-history"]
+    file.write_text(text.replace("slipway.operations", "slipway.others"))
+    assert project.guard().rules() == ["edited-history"]
+
+
+def test_an_old_import_that_is_left_is_found_with_what_rewrites_it(project: GuardProject) -> None:
+    git("switch", "--quiet", "main", cwd=project.folder)
+    file = project.write("three", OLD)
+    commit(project)
+
+    [finding] = project.guard().report["findings"]
+    assert (finding["rule"], finding["severity"]) == ("old-import", "error")
+    assert (finding["line"], finding["instead"]) == (4, REWRITE)
+    assert "old-import" in project.guard(file).rules()
+    assert project.guard(project.versions / "one.py").rules() == ["drop-table"]
+
+
+def test_a_package_of_that_name_is_somebody_else_s(project: GuardProject) -> None:
+    project.write("three", OLD.replace("create_index_concurrently", "anything"))
+    package = project.folder / "migrator"
+    (package / "__pycache__").mkdir(parents=True)
+    assert "old-import" in project.guard().rules()
+
+    (package / "__init__.py").write_text("")
+    (package / "operations.py").write_text("def anything(*arguments):\n    pass\n")
+    assert "old-import" not in project.guard().rules()
 
 
 # ---- What revisions before left behind

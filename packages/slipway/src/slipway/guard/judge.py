@@ -25,6 +25,7 @@ from slipway.guard.sql.parser import parse
 from slipway.guard.suppress import suppress
 from slipway.project.configuration import Configuration
 from slipway.project.history import Difference, History
+from slipway.project.renamed import is_another, is_old
 from slipway.project.source import Source
 from slipway.report import Finding, Rule, severe
 
@@ -59,6 +60,8 @@ def judge(
     """
     judged = {source.file for source in looked_at}
     found = list(_chain(history, judged, difference, whole_chain))
+    if not is_another(configuration.search_path):
+        found += _old_imports(history, judged, whole_chain)
     statements: list[tuple[Source, RecordedStatement]] = []
     failed: set[Path] = set()
     chain = history.up_to(looked_at)
@@ -281,3 +284,12 @@ def _chain(
             others = ", ".join(other.revision for other in heads if other is not head)
             reason = f"{head.revision} is a head, and so is {others}"
             yield found("multiple-heads", head, "down_revision", reason)
+
+
+def _old_imports(history: History, judged: set[Path], whole: bool) -> Iterator[Finding]:
+    """The imports of this library under the name that it had before, the first of each revision."""
+    for source in history.sources:
+        old = [reference for reference in source.imports if is_old(reference.name)]
+        if old and (whole or source.file in judged):
+            found = problem(module=old[0].name)
+            yield finding(RULES["old-import"], found, source, (old[0].line,))

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from slipway.project.renamed import renewed
+
 MOST_BYTES = 2_000_000
 
 
@@ -167,15 +169,19 @@ def parse(file: Path, content: bytes) -> Source:
 
 
 def same_code(one: Source, other: Source) -> bool:
-    """Whether two sources do the same: comments, docstring and layout aside."""
+    """Whether two sources do the same: comments, docstring, layout, the order of imports and the
+    name that this library had before aside."""
     try:
         return not one.error and not other.error and _dump(one.tree) == _dump(other.tree)
     except RecursionError:
         return one.text == other.text
 
 
-def _dump(tree: ast.Module) -> str:
-    return ast.dump(ast.Module(tree.body[ast.get_docstring(tree) is not None :], []))
+def _dump(tree: ast.Module) -> list[str]:
+    body = tree.body[ast.get_docstring(tree) is not None :]
+    imports = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
+    others = [node for node in body if node not in imports]
+    return [*sorted(ast.dump(renewed(node)) for node in imports), *map(ast.dump, others)]
 
 
 def _targets(node: ast.stmt) -> list[str]:

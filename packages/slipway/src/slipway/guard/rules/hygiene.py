@@ -14,6 +14,7 @@ from slipway.guard.rule import (
     problem,
 )
 from slipway.guard.sql.model import Column
+from slipway.project.renamed import REWRITE
 from slipway.project.source import Reference
 
 # ---- Transactions
@@ -229,6 +230,13 @@ declare(
     summary="the base branch has this revision, and it was {reason} here",
     why="Databases that ran the old one differ from those that run the new one, for ever.",
     instead="# git checkout the file, and write a new revision",
+)
+declare(
+    name="old-import",
+    severity="error",
+    summary="imports {module}; the library is called slipway now",
+    why="Alembic imports every revision: without this one, none can be run.",
+    instead=REWRITE,
 )
 declare(
     name="multiple-heads",

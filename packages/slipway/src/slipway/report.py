@@ -9,15 +9,14 @@ from typing import Any
 from slipway.project.configuration import ProjectError, unknown
 
 LEVELS = ("error", "warning", "info")
-# The modules that declare rules, as a mapping `RULES` of name to rule. A project gives severities
-# to the rules of all commands in one table; to check a name is what they are imported for here,
-# the slowest last.
-DECLARE_RULES = (
-    "slipway.guard.rules",
-    "slipway.rehearse.rules",
-    "slipway.overlap.rules",
-    "slipway.verify",
-)
+# The modules that declare the rules of each command, as a mapping `RULES` of name to rule, the
+# slowest to import last.
+DECLARE_RULES = {
+    "guard": "slipway.guard.rules",
+    "rehearse": "slipway.rehearse.rules",
+    "overlap": "slipway.overlap.rules",
+    "verify": "slipway.verify",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +29,8 @@ class Rule:
         why: What happens to the service otherwise.
         instead: What to write, with the {fields} of a finding.
         example: A revision's `upgrade()` that breaks it, or what leads to it.
-        reference: Section of the PostgreSQL manual: `explicit-locking.html`.
+        fields: The {fields} of the example's finding.
+        reference: Page of the PostgreSQL manual, `explicit-locking.html`, or another URL.
         locks: Whether it is about locks, which do not matter on small tables.
         contract: Whether a revision with `phase = "contract"` may do it.
     """
@@ -41,6 +41,7 @@ class Rule:
     why: str
     instead: str
     example: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict, hash=False)
     reference: str = ""
     locks: bool = False
     contract: bool = False
@@ -113,13 +114,29 @@ def check(severities: Mapping[str, str]) -> None:
     Raises:
         ProjectError: There is no such rule.
     """
-    known: dict[str, Rule] = {}
-    for module in DECLARE_RULES:
-        if severities.keys() <= known.keys():
+    known: set[str] = set()
+    for module in DECLARE_RULES.values():
+        if severities.keys() <= known:
             return
-        known |= import_module(module).RULES
-    for name in severities.keys() - known.keys():
+        known |= _rules(module).keys()
+    for name in severities.keys() - known:
         raise ProjectError(f"[slipway.severities] has no rule {unknown(name, known)}")
+
+
+def every_rule() -> dict[str, dict[str, Rule]]:
+    """Return the rules of all commands, by name and by command."""
+    found: dict[str, dict[str, Rule]] = {}
+    for command, module in DECLARE_RULES.items():
+        for name, rule in _rules(module).items():
+            found.setdefault(name, {})[command] = rule
+    return found
+
+
+def _rules(module: str) -> Mapping[str, Rule]:
+    # By name: a project gives severities to the rules of all commands in one table, so a command
+    # has to know the rules of the others, but not to import what they do.
+    rules: Mapping[str, Rule] = import_module(module).RULES
+    return rules
 
 
 def count(number: int, noun: str) -> str:

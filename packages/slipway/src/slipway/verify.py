@@ -52,6 +52,8 @@ RULES = {
             summary="The database is not at the revision that this code wants",
             why="The service meets a schema that it was not written for.",
             instead="alembic upgrade head\n",
+            example="# a release whose newest revision was not applied",
+            reference="https://alembic.sqlalchemy.org/en/latest/tutorial.html",
         ),
         Rule(
             name="invalid-index",
@@ -59,6 +61,8 @@ RULES = {
             summary="An index is left invalid by a build that failed",
             why="PostgreSQL maintains it with every write and never uses it.",
             instead="DROP INDEX CONCURRENTLY {name};  -- and build it again in a revision\n",
+            example="# CREATE INDEX CONCURRENTLY that was interrupted",
+            reference="sql-createindex.html#SQL-CREATEINDEX-CONCURRENTLY",
         ),
         Rule(
             name="not-validated",
@@ -66,6 +70,8 @@ RULES = {
             summary="A constraint is NOT VALID where the revisions say that it holds",
             why="Rows may break it, and the planner does not rely on it.",
             instead="ALTER TABLE {table} VALIDATE CONSTRAINT {name};\n",
+            example="# ALTER TABLE ... VALIDATE CONSTRAINT that failed, or was never run here",
+            reference="sql-altertable.html#SQL-ALTERTABLE-NOTES",
         ),
         Rule(
             name="models-disagree",
@@ -76,6 +82,8 @@ RULES = {
                 'alembic revision --autogenerate -m "what differs"'
                 "  # or undo what was done by hand\n"
             ),
+            example="# ALTER TABLE by hand, or a change of the models without a revision",
+            reference="https://alembic.sqlalchemy.org/en/latest/autogenerate.html",
         ),
     )
 }

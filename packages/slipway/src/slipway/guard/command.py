@@ -10,12 +10,12 @@ from typing import Any
 from slipway import output
 from slipway.guard.judge import judge
 from slipway.guard.report import to_report
-from slipway.guard.rule import RULES
 from slipway.guard.squawk import second_opinion
 from slipway.output import CLEAN, EXIT_CODES, FAILED
 from slipway.project import selection
-from slipway.project.configuration import ProjectError, from_arguments
-from slipway.report import Report, Rule, check, filled
+from slipway.project.configuration import ProjectError, from_arguments, unknown
+from slipway.report import Report, check, every_rule
+from slipway.rule_pages import page
 
 EPILOG = f"""\
 {selection.EPILOG}{EXIT_CODES}
@@ -44,9 +44,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Judge what the arguments name, print it, and return the exit code."""
     error = arguments.parser.error
     if arguments.explain:
-        if arguments.explain not in RULES:
-            error(f"no rule {arguments.explain!r}; there are: {', '.join(sorted(RULES))}")
-        print(explain(RULES[arguments.explain]))
+        rules = every_rule()
+        if arguments.explain not in rules:
+            error(f"there is no rule {unknown(arguments.explain, rules)}")
+        print(page(rules[arguments.explain]), end="")
         return CLEAN
     if mistake := selection.mistake(arguments):
         error(mistake)
@@ -86,14 +87,3 @@ def _collector_at_rest() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def explain(rule: Rule) -> str:
-    """All that a rule says of itself."""
-    contract = '\nPermitted where the revision has phase = "contract".' if rule.contract else ""
-    locks = "\nSmall tables are exempt." if rule.locks else ""
-    return (
-        f"{rule.name} ({rule.severity}): {filled(rule.summary)}\n\n"
-        f"{rule.why}{contract}{locks}\n\nInstead:\n\n"
-        + "\n".join(f"    {line}".rstrip() for line in filled(rule.instead).splitlines())
-    )

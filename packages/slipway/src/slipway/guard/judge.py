@@ -135,7 +135,7 @@ def _schemas(chain: Sequence[Source]) -> Iterator[tuple[Source, Schema]]:
         schema = Schema()
         for index, parent in enumerate(p for p in source.parents if p in after):
             children[parent] -= 1
-            # Only a schema that somebody else needs has to be copied.
+            # Only a schema that another revision needs has to be copied.
             known = after[parent].copy() if children[parent] else after.pop(parent)
             if index == 0:
                 schema = known

@@ -24,7 +24,7 @@ class RecordedStatement:
     lines: tuple[int, ...]
     transaction: int
     autocommit: bool
-    existing_type: str = ""  # what `op.alter_column` was told, in SQL
+    existing_type: str = ""  # what `op.alter_column` was given, in SQL
 
 
 @dataclass(frozen=True, kw_only=True)

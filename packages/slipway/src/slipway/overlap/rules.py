@@ -21,6 +21,8 @@ RULES = {
                 "old one is alone with the new schema: its requests fail until it is replaced."
             ),
             instead=EXPAND,
+            example='op.drop_column("orders", "note")',
+            reference="https://alembic.sqlalchemy.org/en/latest/tutorial.html",
         ),
         Rule(
             name="narrower-values",
@@ -28,6 +30,8 @@ RULES = {
             summary="The new schema refuses values that the models of the running version allow",
             why="Whether that version sends such values is not known: they were made up to try.",
             instead="A release that keeps to the new rule comes before the rule.\n",
+            example='op.create_check_constraint("ck_orders_amount", "orders", "amount > 0")',
+            reference="ddl-constraints.html",
         ),
         Rule(
             name="old-test-fails",
@@ -35,6 +39,8 @@ RULES = {
             summary="A test of the version that is running fails on the new schema",
             why="What its tests show, its users need: it no longer holds during the rollout.",
             instead=EXPAND,
+            example='op.drop_column("orders", "note")',
+            reference="https://alembic.sqlalchemy.org/en/latest/tutorial.html",
         ),
         Rule(
             name="stale-plan",
@@ -55,13 +61,20 @@ Where one error of each process is no loss, pyproject.toml may say so:
 [tool.slipway.severities]
 stale-plan = "warning"
 """,
+            example='op.alter_column("orders", "note", type_=sa.Text())',
+            reference="sql-prepare.html",
         ),
         Rule(
             name="upgrade-fails",
             severity="error",
             summary="A revision cannot be applied where there are rows and requests",
             why="The deployment stops at it.",
-            instead="Make it work on a table that is filled and in use: docs/migrations.md.\n",
+            instead="Make it work on a table that is filled and in use.\n",
+            example="""\
+# some rows have NULL there
+op.alter_column("orders", "amount", nullable=False)
+""",
+            reference="ddl-constraints.html",
         ),
     )
 }

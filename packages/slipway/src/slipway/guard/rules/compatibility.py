@@ -8,13 +8,20 @@ from slipway.guard.sql.model import Action, Name
 CONTRACT = """\
 # 1. a release that neither reads nor writes it: no mapped attribute any more, as SQLAlchemy names
 #    every mapped column in INSERT and SELECT, `deferred()` or not
-# 2. when that release runs everywhere, this revision with
-phase = "contract\""""
+# 2. when that release runs everywhere, a revision with
+phase = "contract"
+"""
 EXPAND = """\
-# 1. add the new name and have the application write both
-# 2. update_in_batches in a revision of its own
-# 3. release what reads the new name, then what no longer knows the old
-# 4. a revision with `phase = "contract"` drops the old name"""
+# 1. a revision adds the new name; the application or a trigger writes both
+op.add_column("{table}", sa.Column("{new}", ...))
+# 2. a revision of its own copies what is there
+from slipway.operations import update_in_batches
+update_in_batches("{table}", "{new} = {column}", where="{new} IS NULL")
+# 3. releases that read the new name, and then no longer know the old one
+# 4. the last revision
+phase = "contract"
+op.drop_column("{table}", "{column}")
+"""
 
 
 def _of_table(context: RuleContext, *kinds: str) -> Iterator[Action]:
@@ -30,7 +37,10 @@ def _of_table(context: RuleContext, *kinds: str) -> Iterator[Action]:
     summary="drops {table}.{column}, which the running release may still name",
     why="Every query of the old code that names the column fails at once, until the last old "
     "process has ended; and a rollback of the release has nothing to return to.",
-    instead=CONTRACT + '\nop.drop_column("{table}", "{column}")',
+    instead=CONTRACT + 'op.drop_column("{table}", "{column}")',
+    example='op.drop_column("orders", "note")',
+    fields={"table": "orders", "column": "note"},
+    reference="sql-altertable.html",
 )
 def drop_column(context: RuleContext) -> Iterator[Problem]:
     for action in _of_table(context, "DROP COLUMN"):
@@ -45,7 +55,10 @@ def drop_column(context: RuleContext) -> Iterator[Problem]:
     contract=True,
     summary="drops {table}, with its data",
     why="The old code fails at once, and the rows are gone.",
-    instead=CONTRACT + '\nop.drop_table("{table}")',
+    instead=CONTRACT + 'op.drop_table("{table}")',
+    example='op.drop_table("orders")',
+    fields={"table": "orders"},
+    reference="sql-droptable.html",
 )
 def drop_table(context: RuleContext) -> Iterator[Problem]:
     if context.statement.kind in ("DROP TABLE", "DROP FOREIGN TABLE"):
@@ -60,6 +73,9 @@ def drop_table(context: RuleContext) -> Iterator[Problem]:
     summary="renames {table}.{column} to {new}, while the running release uses the old name",
     why="There is no moment at which old and new code both work.",
     instead=EXPAND,
+    example='op.alter_column("orders", "note", new_column_name="remark")',
+    fields={"table": "orders", "column": "note", "new": "remark"},
+    reference="sql-altertable.html",
 )
 def rename_column(context: RuleContext) -> Iterator[Problem]:
     for action in _of_table(context, "RENAME COLUMN"):
@@ -77,6 +93,9 @@ def rename_column(context: RuleContext) -> Iterator[Problem]:
 op.rename_table("{table}", "new_name")
 op.execute("CREATE VIEW {table} AS SELECT * FROM new_name")
 # the view goes in a revision with `phase = "contract"`""",
+    example='op.rename_table("orders", "purchases")',
+    fields={"table": "orders"},
+    reference="sql-altertable.html",
 )
 def rename_table(context: RuleContext) -> Iterator[Problem]:
     for _ in _of_table(context, "RENAME TO", "SET SCHEMA"):
@@ -104,6 +123,9 @@ def _made_here(context: RuleContext, kind: str, name: Name) -> bool:
     instead="""\
 op.add_column("{table}", sa.Column("{column}", ..., server_default="...", nullable=False))
 # or nullable now; then update_in_batches, and see `--explain set-not-null-scan`""",
+    example='op.add_column("orders", sa.Column("channel", sa.Text(), nullable=False))',
+    fields={"table": "orders", "column": "channel"},
+    reference="ddl-default.html",
 )
 def required_column(context: RuleContext) -> Iterator[Problem]:
     for action in _of_table(context, "ADD COLUMN"):
@@ -113,6 +135,13 @@ def required_column(context: RuleContext) -> Iterator[Problem]:
             yield problem(context.target, column=column.name)
 
 
+NO_DEFAULT = """\
+# when no release relies on it any more, in a revision with
+phase = "contract"
+op.alter_column("{table}", "{column}", server_default=None)
+"""
+
+
 @of_statement(
     name="drop-default",
     severity="error",
@@ -120,7 +149,10 @@ def required_column(context: RuleContext) -> Iterator[Problem]:
     summary="{table}.{column} loses its default, on which INSERTs of the running release rely",
     why="SQLAlchemy leaves out columns with a server default. Without it the old code writes NULL: "
     "an error where the column is NOT NULL. `server_default=None` means DROP DEFAULT.",
-    instead='# when no release relies on it any more, with:\nphase = "contract"',
+    instead=NO_DEFAULT,
+    example='op.alter_column("orders", "status", server_default=None)',
+    fields={"table": "orders", "column": "status"},
+    reference="ddl-default.html",
 )
 def drop_default(context: RuleContext) -> Iterator[Problem]:
     for action in _of_table(context, "DROP DEFAULT", "DROP IDENTITY", "DROP EXPRESSION"):
@@ -137,6 +169,9 @@ def drop_default(context: RuleContext) -> Iterator[Problem]:
     summary="{table}.{column} may be NULL from now on",
     why="Old readers may meet a NULL that they do not expect, as soon as new code writes one.",
     instead="# ship what reads NULL before what writes it",
+    example='op.alter_column("orders", "status", nullable=True)',
+    fields={"table": "orders", "column": "status"},
+    reference="ddl-constraints.html#DDL-CONSTRAINTS-NOT-NULL",
 )
 def drop_not_null(context: RuleContext) -> Iterator[Problem]:
     for action in _of_table(context, "DROP NOT NULL"):
@@ -150,10 +185,13 @@ CALLED = ("VIEW", "MATERIALIZED VIEW", "FUNCTION", "SEQUENCE", "EXTENSION")
     name="drop-view",
     severity="warning",
     contract=True,
-    summary="{operation} {name}: its callers in the running release see the change at once",
+    summary="{operation} {name}, which the running release may still call",
     why="A view, a function or a sequence is an interface, and an extension has many: old code "
     "calls it until its last process has ended.",
     instead='op.execute("CREATE VIEW {name}_v2 AS ...")  # a new name; drop the old one later',
+    example='op.execute("DROP VIEW open_orders")',
+    fields={"name": "open_orders", "operation": "drops"},
+    reference="sql-dropview.html",
 )
 def drop_view(context: RuleContext) -> Iterator[Problem]:
     statement = context.statement
@@ -176,20 +214,24 @@ ACCESS = {"OWNER": "another owner", "TOGGLE": "row level security", "FORCE": "ro
     name="change-access",
     severity="warning",
     contract=True,
-    summary="{operation}: what the running release may read and write is another thing at once",
+    summary="{operation}: changes at once what the running release may read and write",
     why="A service whose role does not own the tables, or no longer does, meets fewer rows than it "
     "has, without an error, or is denied; also where tests and CI connect as a superuser.",
     instead="""\
 # 1. what gives: GRANT, CREATE POLICY; and try it as the role of the service
 # 2. then this, in a revision of its own with
-phase = "contract\"""",
+phase = "contract"
+""",
+    example='op.execute("REVOKE INSERT ON orders FROM shop")',
+    fields={"operation": "REVOKE"},
+    reference="ddl-priv.html",
 )
 def change_access(context: RuleContext) -> Iterator[Problem]:
     statement = context.statement
     if statement.kind == "REVOKE":
         yield problem(None, operation="REVOKE")
     if statement.kind == "DROP POLICY" and statement.table and not context.is_new(statement.table):
-        yield problem(statement.table, operation=f"a policy less of {statement.table}")
+        yield problem(statement.table, operation=f"drops a policy of {statement.table}")
     for action in _of_table(context, *ACCESS):
         if not context.is_new(context.target):
             yield problem(context.target, operation=f"{ACCESS[action.kind]} of {context.target}")
@@ -198,12 +240,15 @@ def change_access(context: RuleContext) -> Iterator[Problem]:
 # ---- Enums
 
 ENUM = """\
-# text with a CHECK, which can be changed in two revisions:
+# a text column with a CHECK, which can be changed in two revisions:
 op.create_check_constraint(
     op.f("ck_t_c"), "t", "c IN ('a', 'b')", postgresql_not_valid=True
 )
-validate_constraint("ck_t_c", "t")  # the next revision
-# to add a value: ALTER TYPE ... ADD VALUE, when what reads it has been released"""
+# the next revision
+from slipway.operations import validate_constraint
+validate_constraint("ck_t_c", "t")
+# to add a value: ALTER TYPE ... ADD VALUE, when what reads it has been released
+"""
 
 
 @of_statement(
@@ -213,6 +258,9 @@ validate_constraint("ck_t_c", "t")  # the next revision
     why="Old code sends and expects the old names. To remove a value, the column has to change its "
     "type, which rewrites the table.",
     instead=ENUM,
+    example="""op.execute("ALTER TYPE mood RENAME VALUE 'sad' TO 'unhappy'")""",
+    fields={"operation": "changes a name of", "type": "mood"},
+    reference="sql-altertype.html",
 )
 def change_enum(context: RuleContext) -> Iterator[Problem]:
     statement = context.statement
@@ -232,6 +280,9 @@ def change_enum(context: RuleContext) -> Iterator[Problem]:
     summary="{type} gets the value {value}, which the running release cannot read",
     why="sa.Enum raises LookupError for a value that it does not know.",
     instead="# release what knows the value first, then write it",
+    example="""op.execute("ALTER TYPE mood ADD VALUE 'calm'")""",
+    fields={"type": "mood", "value": "calm"},
+    reference="sql-altertype.html",
 )
 def add_enum_value(context: RuleContext) -> Iterator[Problem]:
     if context.statement.kind == "ALTER TYPE" and not _made_here(context, "TYPE", context.target):
@@ -245,6 +296,11 @@ def add_enum_value(context: RuleContext) -> Iterator[Problem]:
     summary="uses {value} in the transaction that adds it to {type}",
     why="PostgreSQL refuses it: unsafe use of new value of enum type.",
     instead="# one revision adds the value, the next uses it",
+    example="""\
+op.execute("ALTER TYPE mood ADD VALUE 'calm'")
+op.execute("UPDATE customers SET mood = 'calm' WHERE id = 1")""",
+    fields={"type": "mood", "value": "calm"},
+    reference="sql-altertype.html",
 )
 def enum_value_used_early(context: RuleContext) -> Iterator[Problem]:
     if context.autocommit or context.statement.kind == "ALTER TYPE":

@@ -24,6 +24,9 @@ def _changes(context: RuleContext) -> Iterator[DataChange]:
     why="It locks every row until the transaction ends, doubles the table on disk, and replicas "
     "fall behind.",
     instead=BACKFILL,
+    example="""op.execute("UPDATE orders SET status = 'new'")""",
+    fields={"table": "orders", "verb": "UPDATE"},
+    reference="routine-vacuuming.html",
 )
 def unbounded_data_change(context: RuleContext) -> Iterator[Problem]:
     for change in _changes(context):
@@ -38,6 +41,9 @@ def unbounded_data_change(context: RuleContext) -> Iterator[Problem]:
     why="It holds its locks until the revision is done, starts from the beginning after a failure, "
     "and makes a deployment as slow as the table is large.",
     instead=BACKFILL,
+    example="""op.execute("UPDATE orders SET status = 'new' WHERE status IS NULL")""",
+    fields={"table": "orders", "verb": "UPDATE"},
+    reference="explicit-locking.html#LOCKING-ROWS",
 )
 def data_in_schema_revision(context: RuleContext) -> Iterator[Problem]:
     for change in _changes(context):
@@ -51,6 +57,11 @@ def data_in_schema_revision(context: RuleContext) -> Iterator[Problem]:
     summary="{verb} on {table} while {held} is locked against {others}",
     why="The lock, taken by a statement before, is kept until the data is written.",
     instead="# the schema in one revision; then, without its lock:\n" + BACKFILL,
+    example="""\
+op.add_column("orders", sa.Column("channel", sa.Text()))
+op.execute("UPDATE orders SET channel = 'web' WHERE channel IS NULL")""",
+    fields={"table": "orders", "held": "orders", "others": "reads", "verb": "UPDATE"},
+    reference="explicit-locking.html#LOCKING-TABLES",
 )
 def data_under_lock(context: RuleContext) -> Iterator[Problem]:
     if not context.held or context.autocommit:
@@ -71,9 +82,12 @@ def data_under_lock(context: RuleContext) -> Iterator[Problem]:
 @of_statement(
     name="truncate",
     severity="error",
-    summary="TRUNCATE {table}: its rows are lost, and nobody can read it meanwhile",
+    summary="TRUNCATE {table}: its rows are lost, and reads wait meanwhile",
     why="There is no way back, and it takes ACCESS EXCLUSIVE.",
     instead="# delete what is no longer needed in batches, outside of migrations",
+    example='op.execute("TRUNCATE orders")',
+    fields={"table": "orders"},
+    reference="sql-truncate.html",
 )
 def truncate(context: RuleContext) -> Iterator[Problem]:
     if context.statement.kind == "TRUNCATE":
@@ -87,6 +101,9 @@ def truncate(context: RuleContext) -> Iterator[Problem]:
     summary="{operation} takes along whatever depends on {table}, in any number",
     why="What is dropped or emptied depends on what the database has, not on what was reviewed.",
     instead="# name the dependents: a statement for each of them, then this one without CASCADE",
+    example='op.execute("DROP TABLE orders CASCADE")',
+    fields={"table": "orders", "operation": "DROP TABLE"},
+    reference="ddl-depend.html",
 )
 def cascade(context: RuleContext) -> Iterator[Problem]:
     statement = context.statement
@@ -107,6 +124,9 @@ def cascade(context: RuleContext) -> Iterator[Problem]:
     why="The body is a text that PostgreSQL reads when it gets there. A rehearsal still sees its "
     "locks.",
     instead="# plain statements, one op.execute() for each",
+    example='op.execute("DO $$ BEGIN DELETE FROM orders; END $$")',
+    fields={"operation": "DO"},
+    reference="sql-do.html",
 )
 def opaque_sql(context: RuleContext) -> Iterator[Problem]:
     if context.statement.kind in ("DO", "EXECUTE", "CALL", "CREATE FUNCTION"):
@@ -120,6 +140,8 @@ def opaque_sql(context: RuleContext) -> Iterator[Problem]:
     why="asyncpg refuses it: cannot insert multiple commands into a prepared statement. Offline "
     "SQL looks right all the same.",
     instead="# an op.execute() for each statement",
+    example='op.execute("CREATE TABLE a (id bigint); CREATE TABLE b (id bigint)")',
+    reference="protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY",
 )
 def multiple_statements(context: RuleContext) -> Iterator[Problem]:
     if not context.alone:

@@ -28,6 +28,10 @@ from slipway.project.source import Reference
     "stops there: column already exists.",
     instead="# two revisions: one for the transaction, one with nothing but\n"
     'create_index_concurrently("ix_t_c", "t", ["c"])',
+    example="""\
+op.add_column("orders", sa.Column("channel", sa.Text()))
+create_index_concurrently("ix_orders_channel", "orders", ["channel"])""",
+    reference="sql-createindex.html#SQL-CREATEINDEX-CONCURRENTLY",
 )
 def mixed_autocommit(revision: RevisionContext) -> Iterator[Problem]:
     statements = [
@@ -51,6 +55,13 @@ HARMLESS = ("SET", "RESET", "SHOW", "SELECT", "VALUES", "COMMENT")
     instead="""\
 from slipway.operations import create_index_concurrently
 create_index_concurrently("{index}", "{table}", [...])  # drops an invalid leftover first""",
+    example="""\
+with op.get_context().autocommit_block():
+    op.create_index(
+        "ix_orders_note", "orders", ["note"], postgresql_concurrently=True, if_not_exists=True
+    )""",
+    fields={"table": "orders", "index": "ix_orders_note"},
+    reference="sql-createindex.html#SQL-CREATEINDEX-CONCURRENTLY",
 )
 def concurrent_if_not_exists(context: RuleContext) -> Iterator[Problem]:
     statement = context.statement
@@ -64,10 +75,13 @@ def concurrent_if_not_exists(context: RuleContext) -> Iterator[Problem]:
 @of_statement(
     name="manual-commit",
     severity="error",
-    summary="{kind} ends the migration's transaction behind Alembic's back",
+    summary="{kind} ends the migration's transaction, and Alembic does not know",
     why="What follows is not undone by a failure, and the version table no longer tells what was "
     "done.",
     instead="with op.get_context().autocommit_block():\n    ...",
+    example='op.execute("COMMIT")',
+    fields={"kind": "COMMIT"},
+    reference="tutorial-transactions.html",
 )
 def manual_commit(context: RuleContext) -> Iterator[Problem]:
     kinds = ("BEGIN", "COMMIT", "ROLLBACK", "START", "END", "ABORT", "PREPARE")
@@ -82,8 +96,11 @@ def manual_commit(context: RuleContext) -> Iterator[Problem]:
     severity="warning",
     summary="{setting}: {effect}",
     why="SET without LOCAL lasts as long as the connection, on which later revisions run; with "
-    "lock_timeout off, a migration that waits makes everybody behind it wait.",
+    "lock_timeout off, all queries wait behind a migration that waits.",
     instead="op.execute(\"SET LOCAL {setting} = '5s'\")",
+    example='op.execute("SET lock_timeout = 0")',
+    fields={"effect": "off in a transaction", "setting": "lock_timeout"},
+    reference="runtime-config-client.html#GUC-LOCK-TIMEOUT",
 )
 def leaking_timeout(revision: RevisionContext) -> Iterator[Problem]:
     reset: set[str] = set()  # by a later statement
@@ -128,7 +145,13 @@ def manual_commit_in_python(revision: RevisionContext) -> Iterator[Problem]:
     severity="error",
     summary="{call}() takes the schema from the models of the day it runs on",
     why="The same revision makes another schema next year, and none of what it does is reviewed.",
-    instead='op.create_table("t", sa.Column(...))  # explicit operations, from autogenerate',
+    instead='op.create_table("t", sa.Column("id", ...))  # explicit operations, from autogenerate',
+    example="""\
+tables = sa.MetaData()
+sa.Table("invoices", tables, sa.Column("id", sa.BigInteger(), primary_key=True))
+tables.create_all(op.get_bind())""",
+    fields={"call": "tables.create_all"},
+    reference="https://alembic.sqlalchemy.org/en/latest/ops.html",
 )
 def create_all(revision: RevisionContext) -> Iterator[Problem]:
     for reference in _references(revision, r".*\.(create_all|drop_all|reflect)"):
@@ -148,6 +171,14 @@ IMPURE = (
     summary="{what}: the result depends on when and where it runs",
     why="The transaction stays open meanwhile, and another database gets another result.",
     instead="# constants, or now() in SQL; anything else before or after the migration",
+    example="""\
+from datetime import date
+
+
+def upgrade() -> None:
+    op.add_column("orders", sa.Column("day", sa.Date(), server_default=str(date.today())))""",
+    fields={"what": "datetime.date.today()"},
+    reference="functions-datetime.html#FUNCTIONS-DATETIME-CURRENT",
 )
 def impure_migration(revision: RevisionContext) -> Iterator[Problem]:
     for reference in _references(revision, IMPURE, calls=True):
@@ -166,6 +197,14 @@ def _short(reference: Reference) -> str:
     summary="imports {module}, which is not the same when this revision runs next year",
     why="Models move on, and then old revisions fail or do something else.",
     instead='table = sa.table("t", sa.column("id", sa.BigInteger))  # as it is in this revision',
+    example="""\
+from shop.models import Order
+
+
+def upgrade() -> None:
+    op.execute(sa.delete(Order).where(Order.id < 100))""",
+    fields={"module": "shop.models.Order"},
+    reference="https://alembic.sqlalchemy.org/en/latest/ops.html",
 )
 def imports_application(revision: RevisionContext) -> Iterator[Problem]:
     for reference in revision.source.imports:
@@ -184,7 +223,12 @@ def change_enum_in_python(revision: RevisionContext) -> Iterator[Problem]:
     severity="info",
     summary="its SQL cannot be known without a database: {reason}",
     why="What was not seen was not judged. Only a rehearsal on a real database can tell.",
-    instead="# statements that depend on nothing; just migrate-rehearse",
+    instead="# statements that need no result of others; and a rehearsal: slipway rehearse",
+    example="""\
+for row in op.get_bind().execute(sa.text("SELECT id FROM orders")).all():
+    op.execute(f"UPDATE orders SET status = 'new' WHERE id = {row.id}")""",
+    fields={"reason": "AttributeError: 'NoneType' object has no attribute 'all'"},
+    reference="https://alembic.sqlalchemy.org/en/latest/offline.html",
 )
 def not_renderable(revision: RevisionContext) -> Iterator[Problem]:
     for reference in _references(revision, r".*\.(is_offline_mode|as_sql)"):
@@ -198,6 +242,14 @@ def not_renderable(revision: RevisionContext) -> Iterator[Problem]:
     summary="downgrade() does nothing, and does not say why",
     why="There is no way back to the release before.",
     instead='def downgrade() -> None:\n    """Nothing: why there is no way back."""',
+    example="""\
+def upgrade() -> None:
+    op.add_column("orders", sa.Column("channel", sa.Text()))
+
+
+def downgrade() -> None:
+    pass""",
+    reference="https://alembic.sqlalchemy.org/en/latest/tutorial.html",
 )
 def empty_downgrade(revision: RevisionContext) -> Iterator[Problem]:
     source = revision.source
@@ -214,6 +266,9 @@ def empty_downgrade(revision: RevisionContext) -> Iterator[Problem]:
     summary="the revision id has {length} characters, alembic_version has room for 32",
     why="It fails at the very end: value too long for type character varying(32).",
     instead='revision = "{short}"',
+    example='revision = "20251128_a_column_for_the_channel_of_orders"',
+    fields={"length": "43", "short": "20251128_a_column_for_the_channe"},
+    reference="https://alembic.sqlalchemy.org/en/latest/tutorial.html",
 )
 def long_revision_id(revision: RevisionContext) -> Iterator[Problem]:
     name = revision.source.revision
@@ -228,8 +283,11 @@ declare(
     name="edited-history",
     severity="error",
     summary="the base branch has this revision, and it was {reason} here",
-    why="Databases that ran the old one differ from those that run the new one, for ever.",
+    why="Databases that ran the old one differ for ever from those that run the new one.",
     instead="# git checkout the file, and write a new revision",
+    fields={"reason": "edited"},
+    example="# a revision that the base branch has already, with another upgrade()",
+    reference="https://alembic.sqlalchemy.org/en/latest/tutorial.html",
 )
 declare(
     name="old-import",
@@ -237,20 +295,28 @@ declare(
     summary="imports {module}; the library is called slipway now",
     why="Alembic imports every revision: without this one, none can be run.",
     instead=REWRITE,
+    fields={"module": "migrator.operations.create_index_concurrently"},
+    example="from migrator.operations import create_index_concurrently",
+    reference="https://alembic.sqlalchemy.org/en/latest/ops.html",
 )
 declare(
     name="multiple-heads",
     severity="error",
-    summary="{reason}",
+    summary="the revisions are no chain: {reason}",
     why="`upgrade head` needs one end of one unbroken chain.",
     instead='# down_revision = "<the head of the base branch>", or: alembic merge heads',
+    example="# two revisions with the same down_revision",
+    fields={"reason": "4f2a is a head, and so is 9c1d"},
+    reference="https://alembic.sqlalchemy.org/en/latest/branches.html",
 )
 declare(
     name="bad-suppression",
     severity="error",
-    summary="{reason}",
+    summary="this comment permits nothing: {reason}",
     why="A suppression that does nothing, or does not say why, hides the next mistake.",
     instead="# guard: allow[rule] the reason",
+    example='op.drop_column("orders", "note")  # guard: allow[drop-column]',
+    fields={"reason": "write it as `# guard: allow[rule] reason`"},
 )
 
 # ---- New columns that cost later
@@ -271,6 +337,9 @@ def _new_columns(context: RuleContext) -> Iterator[Column]:
     why="On the day that the numbers run out, no row can be added; to widen the key of a large "
     "table takes weeks.",
     instead='sa.Column("{column}", sa.BigInteger, sa.Identity(), primary_key=True)  # or uuidv7()',
+    example='op.create_table("invoices", sa.Column("id", sa.Integer(), primary_key=True))',
+    fields={"table": "invoices", "column": "id", "limit": "2,147,483,647"},
+    reference="datatype-numeric.html#DATATYPE-INT",
 )
 def small_primary_key(context: RuleContext) -> Iterator[Problem]:
     limits = {"integer": "2,147,483,647", "smallint": "32,767"}
@@ -290,6 +359,9 @@ def small_primary_key(context: RuleContext) -> Iterator[Problem]:
     summary="{table}.{column} does not know its time zone",
     why="A timestamp without time zone means another moment in each session.",
     instead='sa.Column("{column}", sa.DateTime(timezone=True))',
+    example='op.add_column("orders", sa.Column("paid_at", sa.DateTime()))',
+    fields={"table": "orders", "column": "paid_at"},
+    reference="datatype-datetime.html#DATATYPE-TIMEZONES",
 )
 def naive_timestamp(context: RuleContext) -> Iterator[Problem]:
     for column in _new_columns(context):
@@ -303,6 +375,9 @@ def naive_timestamp(context: RuleContext) -> Iterator[Problem]:
     summary="{table}.{column} is json",
     why="json keeps the text: no index, no comparison, and a parse for each access.",
     instead='sa.Column("{column}", postgresql.JSONB)',
+    example='op.add_column("orders", sa.Column("details", postgresql.JSON()))',
+    fields={"table": "orders", "column": "details"},
+    reference="datatype-json.html",
 )
 def json_column(context: RuleContext) -> Iterator[Problem]:
     for column in _new_columns(context):

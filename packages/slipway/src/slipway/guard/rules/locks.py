@@ -25,6 +25,9 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     drop_index_concurrently("{index}", "{table}")""",
+    example='op.create_index("ix_orders_note", "orders", ["note"])',
+    fields={"table": "orders", "columns": '"note"', "index": "ix_orders_note", "unique": ""},
+    reference="sql-createindex.html#SQL-CREATEINDEX-CONCURRENTLY",
 )
 def index_not_concurrent(context: RuleContext) -> Iterator[Problem]:
     statement = context.statement
@@ -46,7 +49,7 @@ def index_not_concurrent(context: RuleContext) -> Iterator[Problem]:
     name="drop-index-not-concurrent",
     severity="warning",
     locks=True,
-    summary="DROP INDEX {index} locks its table, and queues behind everybody who reads it",
+    summary="DROP INDEX {index} locks its table, and queues behind all queries that read it",
     why="The lock is ACCESS EXCLUSIVE on the table. It is short, but while it waits for the "
     "longest running query, all others wait behind it.",
     instead="""\
@@ -55,6 +58,9 @@ from slipway.operations import drop_index_concurrently
 
 def upgrade() -> None:
     drop_index_concurrently("{index}", "{table}")""",
+    example='op.drop_index("ix_orders_status", "orders")',
+    fields={"table": "orders", "index": "ix_orders_status"},
+    reference="sql-dropindex.html",
 )
 def drop_index_not_concurrent(context: RuleContext) -> Iterator[Problem]:
     if context.statement.kind == "DROP INDEX" and "CONCURRENTLY" not in context.statement.flags:
@@ -74,6 +80,9 @@ from slipway.operations import create_index_concurrently, drop_index_concurrentl
 # they open an autocommit block; for anything else:
 with op.get_context().autocommit_block():
     ...""",
+    example='op.create_index("ix_orders_note", "orders", ["note"], postgresql_concurrently=True)',
+    fields={"kind": "CREATE INDEX"},
+    reference="sql-createindex.html#SQL-CREATEINDEX-CONCURRENTLY",
 )
 def concurrently_in_transaction(context: RuleContext) -> Iterator[Problem]:
     kinds = ("CREATE INDEX", "DROP INDEX", "REINDEX", "ALTER TABLE")
@@ -87,10 +96,13 @@ def concurrently_in_transaction(context: RuleContext) -> Iterator[Problem]:
     severity="error",
     locks=True,
     summary="REINDEX of {table} blocks writes, and reads that would use the index",
-    why="It holds SHARE on the table and ACCESS EXCLUSIVE on each index while it builds anew.",
+    why="It holds SHARE on the table and ACCESS EXCLUSIVE on each index while it is built.",
     instead="""\
 with op.get_context().autocommit_block():
     op.execute("REINDEX TABLE CONCURRENTLY {table}")""",
+    example='op.execute("REINDEX TABLE orders")',
+    fields={"table": "orders"},
+    reference="sql-reindex.html#SQL-REINDEX-CONCURRENTLY",
 )
 def reindex_not_concurrent(context: RuleContext) -> Iterator[Problem]:
     if context.statement.kind == "REINDEX" and "CONCURRENTLY" not in context.statement.flags:
@@ -141,11 +153,21 @@ def _constraint_problem(context: RuleContext, constraint: Constraint) -> Problem
 op.create_foreign_key(
     "{name}", "{table}", "{parent}", [{columns}], ["id"], postgresql_not_valid=True
 )
-# the next revision: old rows are checked, and nobody waits
+# the next revision: old rows are checked while reads and writes go on
 from slipway.operations import validate_constraint
 validate_constraint("{name}", "{table}")
-# a new column that may be NULL has nothing to check:
-op.add_column("{table}", sa.Column(..., sa.ForeignKey("{parent}.id")), inline_references=True)""",
+# a revision for a new column, which has nothing to check while it is NULL everywhere:
+op.add_column(
+    "{table}", sa.Column("new_id", ..., sa.ForeignKey("{parent}.id")), inline_references=True
+)""",
+    example='op.create_foreign_key("fk_orders", "orders", "customers", ["customer_id"], ["id"])',
+    fields={
+        "table": "orders",
+        "columns": '"customer_id"',
+        "name": "fk_orders",
+        "parent": "customers",
+    },
+    reference="sql-altertable.html#SQL-ALTERTABLE-DESC-ADD-TABLE-CONSTRAINT",
 )
 def foreign_key_scan(context: RuleContext) -> Iterator[Problem]:
     for action in context.statement.of_kind("ENFORCE"):
@@ -161,7 +183,7 @@ def foreign_key_scan(context: RuleContext) -> Iterator[Problem]:
 
 
 ENFORCED = """\
-# drop it and add it anew as NOT VALID in this revision, so that new rows are checked from now on;
+# drop it and add it again as NOT VALID in this revision, so that new rows are checked from now on;
 # the next revision:
 from slipway.operations import validate_constraint
 validate_constraint("{name}", "{table}")"""
@@ -178,9 +200,12 @@ validate_constraint("{name}", "{table}")"""
 op.create_check_constraint(
     op.f("{name}"), "{table}", {expression}, postgresql_not_valid=True
 )
-# the next revision: old rows are checked, and nobody waits
+# the next revision: old rows are checked while reads and writes go on
 from slipway.operations import validate_constraint
 validate_constraint("{name}", "{table}")""",
+    example='op.create_check_constraint("ck_orders_total", "orders", "total > 0")',
+    fields={"table": "orders", "expression": "'total > 0'", "name": "ck_orders_total"},
+    reference="sql-altertable.html#SQL-ALTERTABLE-DESC-ADD-TABLE-CONSTRAINT",
 )
 def check_scan(context: RuleContext) -> Iterator[Problem]:
     for constraint in _validated(context, "CHECK"):
@@ -203,6 +228,9 @@ from slipway.operations import create_index_concurrently
 create_index_concurrently("{name}", "{table}", [{columns}], unique=True)
 # the next revision, instant:
 op.execute("ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}")""",
+    example='op.create_unique_constraint("uq_orders_note", "orders", ["note"])',
+    fields={"table": "orders", "columns": '"note"', "name": "uq_orders_note"},
+    reference="sql-altertable.html#SQL-ALTERTABLE-DESC-ADD-TABLE-CONSTRAINT-USING-INDEX",
 )
 def unique_scan(context: RuleContext) -> Iterator[Problem]:
     for constraint in _validated(context, "UNIQUE"):
@@ -216,7 +244,7 @@ def unique_scan(context: RuleContext) -> Iterator[Problem]:
     name="primary-key-scan",
     severity="error",
     locks=True,
-    summary="the primary key of {table} is built or verified under a lock that blocks everybody",
+    summary="the primary key of {table} is built under a lock that blocks reads and writes",
     why="ADD PRIMARY KEY holds ACCESS EXCLUSIVE while it builds the index. With USING INDEX it "
     "still reads all rows if a column may be NULL as far as PostgreSQL knows.",
     instead="""\
@@ -227,6 +255,9 @@ create_index_concurrently("{table}_pkey", "{table}", [{columns}], unique=True)
 # 3. the last revision, instant:
 op.execute("ALTER TABLE {table} ADD CONSTRAINT {table}_pkey PRIMARY KEY USING INDEX {table}_pkey")\
 """,
+    example='op.create_primary_key("visits_pkey", "visits", ["id"])',
+    fields={"table": "visits", "columns": '"id"'},
+    reference="sql-altertable.html#SQL-ALTERTABLE-DESC-ADD-TABLE-CONSTRAINT-USING-INDEX",
 )
 def primary_key_scan(context: RuleContext) -> Iterator[Problem]:
     for constraint in _validated(context, "PRIMARY KEY"):
@@ -244,11 +275,18 @@ def primary_key_scan(context: RuleContext) -> Iterator[Problem]:
     name="exclusion-scan",
     severity="error",
     locks=True,
-    summary="exclusion constraint {name} is built under a lock that blocks everybody on {table}",
+    summary="exclusion constraint {name} is built under a lock that blocks all use of {table}",
     why="It is an index built under ACCESS EXCLUSIVE, and PostgreSQL has no other way to add it.",
     instead="""\
 # a new table that has the constraint from its first row, writes to both tables,
-# update_in_batches, and reads from the new one; or a time at which nobody uses {table}""",
+# update_in_batches, and reads from the new one; or a time at which {table} is not used""",
+    example="""\
+op.execute(
+    "ALTER TABLE bookings ADD CONSTRAINT no_overlap "
+    "EXCLUDE USING gist (room WITH =, during WITH &&)"
+)""",
+    fields={"table": "bookings", "name": "no_overlap"},
+    reference="ddl-constraints.html#DDL-CONSTRAINTS-EXCLUSION",
 )
 def exclusion_scan(context: RuleContext) -> Iterator[Problem]:
     for constraint in _validated(context, "EXCLUDE"):
@@ -259,7 +297,7 @@ def exclusion_scan(context: RuleContext) -> Iterator[Problem]:
     name="set-not-null-scan",
     severity="error",
     locks=True,
-    summary="SET NOT NULL on {table}.{column} reads every row under a lock that blocks everybody",
+    summary="SET NOT NULL on {table}.{column} reads all rows while reads and writes wait",
     why="Without a valid CHECK (c IS NOT NULL) that proves it, PostgreSQL scans the table "
     "under ACCESS EXCLUSIVE.",
     instead="""\
@@ -274,6 +312,9 @@ op.execute("SET LOCAL statement_timeout = 0")
 op.execute("ALTER TABLE {table} VALIDATE CONSTRAINT ck_{table}_{column}_nn")
 op.alter_column("{table}", "{column}", nullable=False)
 op.drop_constraint(op.f("ck_{table}_{column}_nn"), "{table}", type_="check")""",
+    example='op.alter_column("orders", "note", nullable=False)',
+    fields={"table": "orders", "column": "note"},
+    reference="sql-altertable.html#SQL-ALTERTABLE-DESC-SET-DROP-NOT-NULL",
 )
 def set_not_null_scan(context: RuleContext) -> Iterator[Problem]:
     columns = [action.name for action in context.statement.of_kind("SET NOT NULL")]
@@ -306,6 +347,13 @@ validate_constraint("{table}_{column}_nn", "{table}")"""
 # a later revision than the one that adds the constraint:
 from slipway.operations import validate_constraint
 validate_constraint("{name}", "{table}")""",
+    example="""\
+op.create_check_constraint(
+    op.f("ck_orders_total"), "orders", "total > 0", postgresql_not_valid=True
+)
+op.execute("ALTER TABLE orders VALIDATE CONSTRAINT ck_orders_total")""",
+    fields={"table": "orders", "cause": "its addition", "name": "ck_orders_total"},
+    reference="sql-altertable.html#SQL-ALTERTABLE-NOTES",
 )
 def validate_in_same_transaction(context: RuleContext) -> Iterator[Problem]:
     if context.autocommit:
@@ -327,9 +375,14 @@ def validate_in_same_transaction(context: RuleContext) -> Iterator[Problem]:
     severity="warning",
     locks=True,
     summary="locks {table} while it still holds {held}",
-    why="While it queues for the second table, everybody waits for the first. Two such "
+    why="While it queues for the second table, all queries of the first wait. Two such "
     "transactions in opposite order are a deadlock.",
     instead="# one revision for {held}, another for {table}",
+    example="""\
+op.add_column("orders", sa.Column("channel", sa.Text()))
+op.add_column("customers", sa.Column("channel", sa.Text()))""",
+    fields={"table": "customers", "held": "orders"},
+    reference="explicit-locking.html#LOCKING-DEADLOCKS",
 )
 def lock_chain(context: RuleContext) -> Iterator[Problem]:
     if context.autocommit and len(context.statement.targets) < 2:
@@ -348,6 +401,9 @@ def lock_chain(context: RuleContext) -> Iterator[Problem]:
     summary="LOCK {table} makes others wait until the transaction ends",
     why="It takes ACCESS EXCLUSIVE unless it names a mode, long before it is needed.",
     instead="# leave it out: each statement takes the lock that it needs",
+    example='op.execute("LOCK TABLE orders")',
+    fields={"table": "orders"},
+    reference="sql-lock.html",
 )
 def lock_table(context: RuleContext) -> Iterator[Problem]:
     if context.statement.kind == "LOCK":
@@ -363,15 +419,24 @@ def lock_table(context: RuleContext) -> Iterator[Problem]:
     why="ATTACH reads the partition under ACCESS EXCLUSIVE unless a valid CHECK on it proves its "
     "bounds; DETACH takes ACCESS EXCLUSIVE on the partitioned table.",
     instead="""\
-# ATTACH: a revision before adds the bounds as a CHECK, one more validates it
+# ATTACH: a revision before adds the bounds as a CHECK
 op.create_check_constraint(
     op.f("ck_{partition}_bounds"), "{partition}", "key IS NOT NULL AND ...",
     postgresql_not_valid=True,
 )
+# the next revision validates it
+from slipway.operations import validate_constraint
 validate_constraint("ck_{partition}_bounds", "{partition}")
-# DETACH (PostgreSQL 14 or later), alone in its revision:
+# DETACH, alone in its revision:
 with op.get_context().autocommit_block():
     op.execute("ALTER TABLE {table} DETACH PARTITION {partition} CONCURRENTLY")""",
+    example="""\
+op.execute(
+    "ALTER TABLE events ATTACH PARTITION events_2025 "
+    "FOR VALUES FROM ('2025-01-01') TO ('2026-01-01')"
+)""",
+    fields={"table": "events", "partition": "events_2025", "verb": "ATTACH"},
+    reference="ddl-partitioning.html#DDL-PARTITIONING-DECLARATIVE-MAINTENANCE",
 )
 def partition_scan(context: RuleContext) -> Iterator[Problem]:
     if context.statement.kind != "ALTER TABLE":
@@ -410,6 +475,12 @@ def _proves_bounds(context: RuleContext, partition: Name) -> bool:
     summary="{kind} on {table} blocks writes for a moment",
     why="It takes SHARE ROW EXCLUSIVE, and waits for every transaction that has written.",
     instead="# nothing, as long as lock_timeout is short: the runner tries again",
+    example="""\
+op.execute(
+    "CREATE TRIGGER touch BEFORE UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION touch()"
+)""",
+    fields={"table": "orders", "kind": "CREATE TRIGGER"},
+    reference="explicit-locking.html#LOCKING-TABLES",
 )
 def trigger(context: RuleContext) -> Iterator[Problem]:
     table = context.statement.table
@@ -428,6 +499,9 @@ def trigger(context: RuleContext) -> Iterator[Problem]:
     why="To drop a foreign key, alone or with its table, takes ACCESS EXCLUSIVE on the table that "
     "it refers to as well.",
     instead="# one constraint for each revision, and a foreign key in one before its table",
+    example='op.drop_constraint("ck_orders_status", "orders")',
+    fields={"name": "ck_orders_status", "tables": "orders"},
+    reference="sql-altertable.html",
 )
 def drop_constraint(context: RuleContext) -> Iterator[Problem]:
     for action in context.statement.of_kind("DROP CONSTRAINT"):

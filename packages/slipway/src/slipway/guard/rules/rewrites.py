@@ -1,4 +1,4 @@
-"""Statements after which PostgreSQL writes the whole table anew while everybody waits."""
+"""Statements after which PostgreSQL rewrites the whole table while reads and writes wait."""
 
 from collections.abc import Iterator
 
@@ -8,19 +8,22 @@ from slipway.guard.sql.lexer import Token
 from slipway.guard.sql.model import Column, Type
 from slipway.guard.sql.parser import parse
 
-REWRITE = "Every row is written again, with all indexes, under ACCESS EXCLUSIVE: nobody reads or "
+REWRITE = "Every row is written again, with all indexes, under ACCESS EXCLUSIVE: no reads and no "
 
 
 @of_statement(
     name="table-rewrite",
     severity="error",
     locks=True,
-    summary="{operation} rewrites {table} while nobody can read it",
+    summary="{operation} rewrites {table} while reads and writes wait",
     why=REWRITE + "writes until it is done, and the disk holds the table twice.",
     instead="""\
 # a materialized view with a unique index, in an autocommit block:
 op.execute("REFRESH MATERIALIZED VIEW CONCURRENTLY {table}")
-# a table: the extension pg_repack, outside of migrations, or a time at which nobody uses it""",
+# a table: the extension pg_repack, outside of migrations, or a time at which it is not used""",
+    example='op.execute("REFRESH MATERIALIZED VIEW sales")',
+    fields={"table": "sales", "operation": "REFRESH"},
+    reference="sql-refreshmaterializedview.html",
 )
 def table_rewrite(context: RuleContext) -> Iterator[Problem]:
     statement = context.statement
@@ -42,12 +45,24 @@ def table_rewrite(context: RuleContext) -> Iterator[Problem]:
     why=REWRITE + "writes. Even where PostgreSQL keeps the rows as they are (a longer varchar, "
     "varchar to text), one request of each process fails with InvalidCachedStatementError.",
     instead="""\
-# 1. op.add_column("{table}", sa.Column("{column}_new", ...)), written by the application
-#    or by a trigger whenever {column} is
-# 2. a revision of its own:
-#    update_in_batches("{table}", "{column}_new = {column}", where="{column}_new IS NULL")
+# 1. a revision adds a column, which the application or a trigger writes whenever {column} is
+op.add_column("{table}", sa.Column("{column}_new", ...))
+# 2. a revision of its own copies what is there
+from slipway.operations import update_in_batches
+update_in_batches("{table}", "{column}_new = {column}", where="{column}_new IS NULL")
 # 3. a release that reads {column}_new
-# 4. phase = "contract": op.drop_column("{table}", "{column}")""",
+# 4. the last revision
+phase = "contract"
+op.drop_column("{table}", "{column}")
+""",
+    example='op.alter_column("orders", "note", type_=sa.Integer(), postgresql_using="note::int")',
+    fields={
+        "table": "orders",
+        "column": "note",
+        "effect": "PostgreSQL writes or reads every row while others wait",
+        "type": "integer",
+    },
+    reference="sql-altertable.html#SQL-ALTERTABLE-NOTES",
 )
 def change_column_type(context: RuleContext) -> Iterator[Problem]:
     for action in context.statement.of_kind("ALTER TYPE"):
@@ -70,7 +85,7 @@ def change_column_type(context: RuleContext) -> Iterator[Problem]:
             severity="warning" if keeps else "",
             effect="no rewrite, but readers see another type"
             if keeps
-            else "PostgreSQL writes or reads every row while everybody waits",
+            else "PostgreSQL writes or reads every row while others wait",
         )
 
 
@@ -121,7 +136,7 @@ def _added(context: RuleContext) -> Iterator[Column]:
     name="volatile-default",
     severity="error",
     locks=True,
-    summary="the default of {table}.{column} calls {function}(), for each row anew",
+    summary="the default of {table}.{column} calls {function}() for each row",
     why=REWRITE + "writes. A constant or now() is stored once instead, at no cost.",
     instead="""\
 op.add_column("{table}", sa.Column("{column}", ..., nullable=True))
@@ -129,6 +144,12 @@ op.alter_column("{table}", "{column}", server_default=sa.text("{function}()"))
 # the next revision:
 from slipway.operations import update_in_batches
 update_in_batches("{table}", "{column} = DEFAULT", where="{column} IS NULL")""",
+    example="""\
+op.add_column(
+    "orders", sa.Column("token", sa.Uuid(), server_default=sa.text("gen_random_uuid()"))
+)""",
+    fields={"table": "orders", "column": "token", "function": "gen_random_uuid"},
+    reference="sql-altertable.html#SQL-ALTERTABLE-NOTES",
 )
 def volatile_default(context: RuleContext) -> Iterator[Problem]:
     for column in _added(context):
@@ -180,6 +201,9 @@ op.alter_column("{table}", "{column}", server_default=sa.text("nextval('{table}_
 # the next revision:
 from slipway.operations import update_in_batches
 update_in_batches("{table}", "{column} = DEFAULT", where="{column} IS NULL")""",
+    example='op.add_column("orders", sa.Column("number", sa.BigInteger(), sa.Identity()))',
+    fields={"table": "orders", "column": "number"},
+    reference="ddl-identity-columns.html",
 )
 def add_identity(context: RuleContext) -> Iterator[Problem]:
     for column in _added(context):
@@ -197,6 +221,12 @@ def add_identity(context: RuleContext) -> Iterator[Problem]:
 # PostgreSQL 18 computes it when it is read, at no cost now ([tool.slipway] postgresql = 18):
 op.add_column("{table}", sa.Column("{column}", ..., sa.Computed("...", persisted=False)))
 # before: a view; or a plain column, a trigger, and update_in_batches""",
+    example="""\
+op.add_column(
+    "orders", sa.Column("gross", sa.Numeric(), sa.Computed("total * 1.2", persisted=True))
+)""",
+    fields={"table": "orders", "column": "gross"},
+    reference="ddl-generated-columns.html",
 )
 def add_stored_column(context: RuleContext) -> Iterator[Problem]:
     for column in _added(context):
@@ -222,6 +252,12 @@ op.create_check_constraint(
 # the next revision:
 from slipway.operations import validate_constraint
 validate_constraint("ck_{table}_{column}", "{table}")""",
+    example="""\
+op.add_column(
+    "orders", sa.Column("fee", sa.Numeric(), sa.CheckConstraint("fee > 0"))
+)""",
+    fields={"table": "orders", "column": "fee"},
+    reference="sql-altertable.html#SQL-ALTERTABLE-NOTES",
 )
 def add_checked_column(context: RuleContext) -> Iterator[Problem]:
     for column in _added(context):

@@ -1,5 +1,6 @@
 """Constraints that the models leave unnamed; PostgreSQL's own choice is the oracle."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -7,7 +8,7 @@ import sqlalchemy as sa
 from alembic.operations import ops
 
 from packages.slipway.tests.autogenerate.conftest import Compare
-from slipway.autogenerate.dialect import send
+from slipway.autogenerate.dialect import DIALECT, send
 from slipway.autogenerate.names import TakenNames
 from slipway.autogenerate.schema_change import flatten
 from slipway.autogenerate.unnamed import existing_names, name_unnamed
@@ -200,6 +201,65 @@ def test_names_with_a_convention_stay_as_they_are(
     name_unnamed(connection, operations)
 
     assert names_of(operations) == {"uq_items_name", "positive", "items_amount_check"}
+
+
+NO_INDEXES = {"uq": "uq_%(table_name)s_%(column_0_N_name)s"}
+INDEXES: dict[str, Callable[[sa.Table], sa.Index]] = {
+    "one column": lambda t: sa.Index(None, t.c.name),
+    "two columns": lambda t: sa.Index(None, t.c["Größe"], t.c["100%"]),
+    "descending": lambda t: sa.Index(None, t.c.amount.desc().nulls_last(), t.c.name),
+    "expressions": lambda t: sa.Index(None, t.c.amount + 1, t.c.amount + 2, t.c.name),
+    "included": lambda t: sa.Index(None, t.c.name, postgresql_include=["amount"]),
+    "unique": lambda t: sa.Index(None, t.c.name, unique=True),
+}
+
+
+def unnamed_index(table_name: str, add: Callable[[sa.Table], sa.Index]) -> sa.Index:
+    table = items(table_name).to_metadata(sa.MetaData(naming_convention=NO_INDEXES))
+    return add(table)
+
+
+@pytest.mark.parametrize("table_name", ["items", LONG])
+@pytest.mark.parametrize("add", INDEXES.values(), ids=INDEXES)
+def test_an_index_gets_the_name_that_postgresql_would_give_it(
+    connection: sa.Connection,
+    compare: Compare,
+    add: Callable[[sa.Table], sa.Index],
+    table_name: str,
+) -> None:
+    """SQLAlchemy itself can create none without a name, and Alembic names it None."""
+    items(table_name).metadata.create_all(connection)
+    index = unnamed_index(table_name, add)
+    assert index.table is not None
+    before = existing_names(connection, "public").relations
+    named = add(items(table_name))
+    sql = str(sa.schema.CreateIndex(named).compile(dialect=DIALECT))
+    with connection.begin_nested() as attempt:
+        send(connection, re.sub(r"INDEX .* ON ", "INDEX ON ", sql))
+        [expected] = existing_names(connection, "public").relations - before
+        attempt.rollback()
+
+    operations = compare(index.table.metadata)
+    name_unnamed(connection, operations)
+
+    [added] = [op for op in flatten(operations) if isinstance(op, ops.CreateIndexOp)]
+    assert added.index_name == expected
+    send(connection, re.sub(r"INDEX .* ON ", f'INDEX "{expected}" ON ', sql))
+    again = flatten(compare(index.table.metadata))
+    assert [op for op in again if isinstance(op, ops.CreateIndexOp | ops.DropIndexOp)] == []
+
+
+def test_an_unnamed_index_of_a_new_table_is_created(
+    connection: sa.Connection, compare: Compare
+) -> None:
+    index = unnamed_index("items", INDEXES["one column"])
+    assert index.table is not None
+
+    operations = compare(index.table.metadata)
+    name_unnamed(connection, operations)
+
+    [added] = [op for op in flatten(operations) if isinstance(op, ops.CreateIndexOp)]
+    assert added.index_name == "items_name_idx"
 
 
 def test_taken_names_are_empty_for_a_schema_to_come(connection: sa.Connection) -> None:

@@ -14,8 +14,8 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, Enum
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-# Registers its comparison.
-from slipway.autogenerate import compare_checks  # noqa: F401
+# These register their comparisons.
+from slipway.autogenerate import compare_checks, compare_indexes  # noqa: F401
 from slipway.autogenerate.dialect import DIALECT
 from slipway.autogenerate.enums import Metadata, add_enums, metadata_list, render_enum
 from slipway.autogenerate.plan import plan

@@ -8,9 +8,11 @@ and ChooseConstraintName (src/backend/catalog/pg_constraint.c), the same since P
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
 
+from sqlalchemy import ColumnElement, Index
 from sqlalchemy.dialects.postgresql import dialect
-from sqlalchemy.sql.elements import conv
+from sqlalchemy.sql.elements import ColumnClause, UnaryExpression, conv
 
 MAX_BYTES = 63  # NAMEDATALEN - 1
 
@@ -50,6 +52,30 @@ def joined(columns: Iterable[str]) -> str:
         if len(joined.encode()) > MAX_BYTES:
             break
     return joined
+
+
+def index_columns(index: Index) -> list[str]:
+    """Name the columns of an index, those that it includes too, as they are in its own name."""
+    included = index.dialect_options["postgresql"]["include"] or ()
+    names: list[str] = []
+    for column in (*index.expressions, *included):
+        name = _column_name(column)
+        numbered = (_numbered(name, number) for number in count())
+        names.append(next(name for name in numbered if name not in names))
+    return names
+
+
+def _column_name(column: ColumnElement[Any] | str) -> str:
+    while isinstance(column, UnaryExpression):  # DESC, NULLS FIRST
+        column = column.element
+    if isinstance(column, ColumnClause):
+        return str(column.name)
+    return column if isinstance(column, str) else "expr"
+
+
+def _numbered(name: str, number: int) -> str:
+    suffix = str(number or "")
+    return _clip(name.encode(), MAX_BYTES - len(suffix)) + suffix
 
 
 def _clip(name: bytes, length: int) -> str:

@@ -1,4 +1,4 @@
-"""Gives each constraint of a change a name, so that later revisions can refer to it."""
+"""Gives each constraint and index of a change a name, so that later revisions can refer to it."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -17,10 +17,15 @@ from sqlalchemy.dialects.postgresql import ExcludeConstraint
 from sqlalchemy.sql.elements import conv
 
 from slipway.autogenerate import probe
-from slipway.autogenerate.names import TakenNames, shortened
+from slipway.autogenerate.names import TakenNames, index_columns, shortened
 from slipway.autogenerate.schema_change import TableName, flatten, name_of, table_of
 
-Unnamed = ops.CreateUniqueConstraintOp | ops.CreateForeignKeyOp | ops.CreateCheckConstraintOp
+Nameable = (
+    ops.CreateUniqueConstraintOp
+    | ops.CreateForeignKeyOp
+    | ops.CreateCheckConstraintOp
+    | ops.CreateIndexOp
+)
 
 LABELS: dict[type[Constraint], str] = {
     PrimaryKeyConstraint: "pkey",
@@ -33,21 +38,29 @@ DROPPED = {"unique": "key", "foreignkey": "fkey", "check": "check"}
 
 
 def name_unnamed(connection: Connection, operations: Iterable[ops.MigrateOperation]) -> None:
-    """Name the constraints that the models leave unnamed as PostgreSQL would name them.
+    """Name the constraints and indexes that the models leave unnamed as PostgreSQL would name them.
 
-    Those of new tables stay as they are: PostgreSQL names them when it creates the table.
+    Constraints of new tables stay as they are: PostgreSQL names them with the table.
     """
     flat = tuple(flatten(operations))
     taken = _Taken(connection)
     for operation in flat:
         taken.reserve(operation)
     for operation in flat:
-        if isinstance(operation, Unnamed) and operation.constraint_name is None:
+        if isinstance(operation, Nameable) and not _has_name(operation):
             table = table_of(operation)
             columns, label = _parts(connection, operation, flat)
             name = taken.of(table).choose(table.name, columns, label, taken.freed[table, label])
             taken.freed[table, label].discard(name)
-            operation.constraint_name = conv(name)
+            if isinstance(operation, ops.CreateIndexOp):
+                operation.index_name = conv(name)
+            else:
+                operation.constraint_name = conv(name)
+
+
+def _has_name(operation: ops.MigrateOperation) -> bool:
+    name = getattr(operation, "index_name", None) or getattr(operation, "constraint_name", None)
+    return name is not None
 
 
 class _Taken:
@@ -70,12 +83,13 @@ class _Taken:
         match operation:
             case ops.CreateTableOp():
                 self._reserve_table(operation)
-            case ops.CreateIndexOp():
+            case ops.CreateIndexOp() if _has_name(operation):
                 self.of(table).take(name_of(operation), "idx")
+            case ops.DropIndexOp():
+                self.freed[table, "idx"].add(name_of(operation))
             case ops.AddConstraintOp() if operation.constraint_type in DROPPED:
-                if getattr(operation, "constraint_name", None) is not None:
-                    label = DROPPED[operation.constraint_type]
-                    self.of(table).take(name_of(operation), label)
+                if _has_name(operation):
+                    self.of(table).take(name_of(operation), DROPPED[operation.constraint_type])
             case ops.DropConstraintOp() if operation.constraint_type in DROPPED:
                 self.freed[table, DROPPED[operation.constraint_type]].add(name_of(operation))
 
@@ -104,7 +118,7 @@ def _columns(constraint: Constraint) -> list[str]:
 
 
 def _parts(
-    connection: Connection, operation: Unnamed, change: Iterable[ops.MigrateOperation]
+    connection: Connection, operation: Nameable, change: Iterable[ops.MigrateOperation]
 ) -> tuple[list[str], str]:
     """The columns and the label in the name of a constraint."""
     match operation:
@@ -112,6 +126,8 @@ def _parts(
             return [str(column) for column in operation.columns], "key"
         case ops.CreateForeignKeyOp():
             return operation.local_cols, "fkey"
+        case ops.CreateIndexOp():
+            return index_columns(operation.to_index()), "idx"
         case ops.CreateCheckConstraintOp():
             table = table_of(operation)
             added = [

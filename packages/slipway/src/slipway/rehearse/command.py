@@ -14,15 +14,13 @@ from slipway.guard.judge import judge
 from slipway.guard.report import to_report
 from slipway.project import selection
 from slipway.project.configuration import Configuration, ProjectError, from_arguments
+from slipway.project.extras import require
 from slipway.project.source import Source
-from slipway.rehearse.prepare import RehearsalOptions
-from slipway.rehearse.reconcile import clear
+from slipway.rehearse.model import RehearsalOptions, RehearsalResult
 from slipway.rehearse.report import stats, terminal
 from slipway.rehearse.report.html import page
 from slipway.rehearse.rules import RULES
-from slipway.rehearse.run import RehearsalResult, rehearse, stages
 from slipway.report import Finding, Report, check, count
-from slipway.scratch import scratch_server
 
 EPILOG = f"""\
 {selection.EPILOG}
@@ -123,6 +121,11 @@ def _mistake(arguments: argparse.Namespace) -> str:
 def _rehearse(
     configuration: Configuration, chosen: selection.Selection, arguments: argparse.Namespace
 ) -> RehearsalResult:
+    require("rehearse")
+    # Only here, as they need the extra.
+    from slipway.rehearse.run import rehearse, stages
+    from slipway.scratch import scratch_server
+
     options = RehearsalOptions(
         rows=arguments.rows,
         rate=arguments.rate,
@@ -203,6 +206,8 @@ def _with_guard(
     chosen: selection.Selection,
 ) -> Report:
     """The guard's findings beside the rehearsal's, without those that it disproves."""
+    from slipway.rehearse.reconcile import clear  # only here, as it needs the extra
+
     judgement = judge(chosen.history, chosen.sources, configuration, difference=chosen.difference)
     guarded = to_report(judgement)
     kept, cleared = clear(

@@ -5,6 +5,9 @@ Moments are seconds of `time.monotonic`, which all processes of a machine share.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from slipway.report import Finding
 
 # What a request does; `CONTROL` touches no table.
 READS, WRITES, CONTROL = frozenset({"read", "page"}), frozenset({"insert", "update"}), "control"
@@ -82,3 +85,26 @@ class Rehearsal:
     watched: tuple[TracedStatement, ...]
     requests: Sequence[Request]
     verdict: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RehearsalOptions:
+    """`rows` in each table, unless a `seed` (SQL) or a `dump` (for pg_restore) brings some; `rate`
+    requests per second to each table, by `workers`."""
+
+    rows: int = 1000
+    rate: float = 20
+    workers: int = 2
+    seed: Path | None = None
+    dump: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RehearsalResult:
+    """`unfilled` says of tables that stayed empty, or got fewer rows, why; `silent` of tables that
+    did not get all kinds of requests."""
+
+    rehearsal: Rehearsal
+    findings: tuple[Finding, ...]
+    unfilled: tuple[str, ...] = ()
+    silent: Mapping[str, str] = field(default_factory=dict)

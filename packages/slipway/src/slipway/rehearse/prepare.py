@@ -16,22 +16,11 @@ from slipway.project.history import History
 from slipway.project.source import Source
 from slipway.redirect import for_driver
 from slipway.rehearse.database import run_on, url_of
+from slipway.rehearse.model import RehearsalOptions
 from slipway.rehearse.seeding.catalogue import CatalogTable, read_tables, with_checks_of
 from slipway.rehearse.seeding.rows import fill
 from slipway.rehearse.trace.child import MigrationRun, trace, watch
 from slipway.scratch import Database, Server
-
-
-@dataclass(frozen=True, kw_only=True)
-class RehearsalOptions:
-    """`rows` in each table, unless a `seed` (SQL) or a `dump` (for pg_restore) brings some; `rate`
-    requests per second to each table, by `workers`."""
-
-    rows: int = 1000
-    rate: float = 20
-    workers: int = 2
-    seed: Path | None = None
-    dump: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,7 @@ at work, where nothing is asked that would change the times.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,29 +14,18 @@ from slipway.project.configuration import Configuration, ProjectError
 from slipway.project.history import History
 from slipway.project.source import Source
 from slipway.rehearse.database import run_on, url_of
-from slipway.rehearse.model import Rehearsal, Request
-from slipway.rehearse.prepare import Prepared, RehearsalOptions, prepare, split_history
+from slipway.rehearse.model import Rehearsal, RehearsalOptions, RehearsalResult, Request
+from slipway.rehearse.prepare import Prepared, prepare, split_history
 from slipway.rehearse.trace.child import MigrationRun, watch
 from slipway.rehearse.trace.findings import failed_upgrade
 from slipway.rehearse.trace.round_trip import Traced, trace_all
 from slipway.rehearse.traffic.blame import request_findings
 from slipway.rehearse.traffic.client import Load, Traffic, TrafficError, traffic
-from slipway.report import Finding, severe
+from slipway.report import severe
 from slipway.scratch import Server
 
 # Seconds of traffic before and after the revisions, to compare with.
 CALM = 0.7
-
-
-@dataclass(frozen=True, kw_only=True)
-class RehearsalResult:
-    """`unfilled` says of tables that stayed empty, or got fewer rows, why; `silent` of tables that
-    did not get all kinds of requests."""
-
-    rehearsal: Rehearsal
-    findings: tuple[Finding, ...]
-    unfilled: tuple[str, ...] = ()
-    silent: Mapping[str, str] = field(default_factory=dict)
 
 
 def stages(revisions: int) -> int:

@@ -34,13 +34,15 @@ def request(**parts: object) -> Request:
     )
 
 
-def judged(*requests: Request, processes: int = 1, small: str = "") -> list[Finding]:
+def judged(
+    *requests: Request, processes: int = 1, small: str = "", lock_timeout: float = 1
+) -> list[Finding]:
     rehearsal = Rehearsal(
         base="",
         postgresql="18",
         rows={},
         rate=20,
-        lock_timeout=1,
+        lock_timeout=lock_timeout,
         applied=tuple(APPLIED),
         traced=tuple(TRACED),
         watched=tuple(WATCHED),
@@ -110,3 +112,10 @@ def test_a_failure_after_all_locks_is_that_of_the_last_change_of_its_table() -> 
     [finding] = judged(request(started=110.0, seconds=0.1, error="InvalidCachedStatementError"))
 
     assert (finding.rule, finding.line) == ("stale-plan", ADD.line)
+
+
+def test_without_a_lock_timeout_a_moment_is_no_stall() -> None:
+    moment, stall = request(seconds=0.5), request(seconds=1.5)
+
+    assert judged(moment, lock_timeout=0) == []
+    assert [finding.rule for finding in judged(stall, lock_timeout=0)] == ["request-stalled"]

@@ -16,6 +16,7 @@ from slipway.rehearse.model import (
 )
 from slipway.rehearse.trace.findings import Place, finding, place_of
 from slipway.report import Finding, count
+from slipway.runner.policy import Policy
 
 # asyncpg met a plan that the migration made invalid: each process of a service gets this once
 # when the result of a query changes, also by a change that is free.
@@ -47,13 +48,15 @@ def request_findings(
     noise = max((r.seconds for r in requests if r.kind == CONTROL), default=0)
     during = [r for r in requests if r.kind != CONTROL and r.started + r.seconds >= begun]
     blocking = _BlockingStatements(watched, rehearsal.traced, rehearsal.applied)
+    # Where the migrations have no limit, that of the runner is what a service should bear.
+    patience = rehearsal.lock_timeout or Policy().lock_timeout
     by_table = sorted(during, key=lambda r: (r.table, r.kind in WRITES))
     for (table, writes), group in groupby(by_table, lambda r: (r.table, r.kind in WRITES)):
         sent = list(group)
         kind = "writes" if writes else "reads"
         failed = [request for request in sent if request.error]
         yield from _failed(table, kind, failed, blocking, processes)
-        slow = [r for r in sent if not r.error and r.seconds > rehearsal.lock_timeout + noise]
+        slow = [r for r in sent if not r.error and r.seconds > patience + noise]
         if slow and table not in small_tables:
             yield _stalled(table, kind, max(slow, key=lambda r: r.seconds), blocking)
 

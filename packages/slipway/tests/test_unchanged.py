@@ -1,7 +1,7 @@
 """Commands that must not write leave the configured database as it was."""
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import pytest
 
@@ -35,16 +35,22 @@ BACKFILL = """
 from slipway.backfill import Backfill
 backfill = Backfill("teams", "kind = 'new'", where="kind IS NULL")
 """
-READING = [
-    ("slipway", "verify"),
-    ("slipway", "backfill"),
-    ("slipway", "backfill", "fill", "--dry-run"),
-    ("alembic", "current", "--verbose"),
-    ("alembic", "history", "--indicate-current"),
-    ("alembic", "check"),
-    ("alembic", "upgrade", "base:head", "--sql"),
-    ("alembic", "revision", "--autogenerate", "-m", "more"),
-]
+# With their exit codes where the models and the database agree.
+READING = {
+    "slipway verify": 0,
+    "slipway backfill": 0,
+    "slipway backfill fill --dry-run": 0,
+    "alembic current --verbose": 0,
+    "alembic history --indicate-current": 0,
+    "alembic check": 0,
+    "alembic upgrade base:head --sql": 0,
+    "alembic revision --autogenerate -m more": 0,
+}
+CHANGED = {
+    "slipway verify": 1,
+    "alembic check": 255,
+    "alembic revision --autogenerate -m more": 0,
+}
 # For what does not depend on the driver.
 ONE = pytest.mark.parametrize(("driver", "file"), [("psycopg", "alembic.ini")])
 
@@ -71,45 +77,51 @@ def dump(project: StockProject) -> str:
     return "\n".join(line for line in done.stdout.splitlines() if not line.startswith("\\"))
 
 
-def run(project: StockProject, program: str, *arguments: str) -> tuple[int, str]:
+def run(project: StockProject, command: str) -> tuple[int, str]:
+    program, *arguments = command.split()
     if program == "alembic":
         return project.alembic(*arguments)
     answer = commands.slipway(project.folder, *arguments, variables={})
     return answer.code, answer.printed + answer.errors
 
 
-def run_all(project: StockProject, expected: Sequence[int]) -> None:
-    """Run each command that reads; none may change the database."""
+def run_all(project: StockProject, expected: Mapping[str, int]) -> None:
+    """Run commands that end with these codes; none may change the database."""
     before = dump(project)
-    for command, code in zip(READING, expected, strict=True):
-        found, printed = run(project, *command)
+    for command, code in expected.items():
+        found, printed = run(project, command)
         assert found == code, (command, printed)
         assert "Traceback" not in printed, (command, printed)
         assert dump(project) == before, command
 
 
-@each_driver(fast=["psycopg"])
+@each_driver()
 def test_a_database_at_head_is_left_as_it_was(shop: StockProject) -> None:
     shop.add(TEAMS)
     shop.upgrade()
     shop.sql("INSERT INTO teams SELECT FROM generate_series(1, 10)")
 
-    run_all(shop, [0, 0, 0, 0, 0, 0, 0, 0])
+    run_all(shop, READING)
     # What autogenerate tries on the server, it takes back.
     models = MODELS.replace('"old"', '"old", "older"').replace("size > 0", "size > 1")
     (shop.folder / "shop.py").write_text(models)
-    run_all(shop, [1, 0, 0, 0, 0, 255, 0, 0])
+    run_all(shop, CHANGED)
 
 
 @ONE
 def test_a_database_before_its_first_migration_is_left_as_it_was(shop: StockProject) -> None:
     shop.add(TEAMS)
 
-    run_all(shop, [1, 0, 3, 0, 0, 1, 0, 1])
+    refused = {"alembic check": 1, "alembic revision --autogenerate -m more": 1}
+    run_all(shop, READING | refused | {"slipway verify": 1, "slipway backfill fill --dry-run": 3})
 
 
+@pytest.mark.slow
 @ONE
 def test_a_project_before_its_first_revision_leaves_the_database_as_it_was(
     shop: StockProject,
 ) -> None:
-    run_all(shop, [3, 0, 3, 0, 0, 255, 0, 0])
+    run_all(
+        shop,
+        READING | {"slipway verify": 3, "slipway backfill fill --dry-run": 3, "alembic check": 255},
+    )

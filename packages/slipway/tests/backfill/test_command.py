@@ -89,7 +89,9 @@ def test_a_row_that_refers_to_one_can_be_inserted_meanwhile(service: Service) ->
 
 
 @pytest.mark.slow
-def test_rows_that_are_held_at_every_attempt_are_told_with_who_holds_them(service: Service) -> None:
+def test_rows_that_stay_locked_are_reported_with_who_holds_them(
+    service: Service,
+) -> None:
     service.items(1000)
     service.write()
 
@@ -223,7 +225,7 @@ def test_what_cannot_be_done_is_one_line_and_changes_nothing(
 
 
 @pytest.mark.slow
-def test_a_name_that_is_not_there_is_told_with_those_that_are(service: Service) -> None:
+def test_an_unknown_name_is_reported_with_those_that_exist(service: Service) -> None:
     service.write("fill_names")
     service.write("lower_emails")
 
@@ -235,8 +237,25 @@ def test_a_name_that_is_not_there_is_told_with_those_that_are(service: Service) 
 
 
 @pytest.mark.slow
+def test_the_folder_and_the_configuration_may_have_any_name(service: Service) -> None:
+    service.write()
+    folder = service.history.folder
+    (folder / "migrations/backfills").rename(folder / "rows")
+    (folder / "pyproject.toml").unlink()
+    (folder / "shop.ini").write_text(
+        "[shop]\nscript_location = %(here)s/migrations\n[slipway]\nbackfills = rows\n"
+    )
+
+    answer = service.backfill("-c", "shop.ini", "-n", "shop")
+
+    assert (answer.code, answer.printed) == (0, "fill\n"), answer.errors
+    answer = service.backfill(ALEMBIC_CONFIG=str(folder / "shop.ini"))
+    assert answer.code == 3  # it has no section [alembic]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["--batch-size=0", "--max-lag=-1", "--pause=x", "--no"])
-def test_wrong_usage_is_told_before_anything_is_connected_to(service: Service, option: str) -> None:
+def test_wrong_usage_is_reported_without_a_connection(service: Service, option: str) -> None:
     service.write()
 
     assert service.backfill("fill", option, URL="postgresql+asyncpg://nobody@/nowhere").code == 2

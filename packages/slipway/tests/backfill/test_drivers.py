@@ -1,7 +1,11 @@
 """Backfills with each driver, in projects of `alembic init` and in those of `slipway.env`."""
 
+import re
+import signal
+
 import pytest
 
+from packages.slipway.tests import commands
 from packages.slipway.tests.backfill.service import Service
 from packages.slipway.tests.drivers import Project, each_driver, matrix
 from packages.slipway.tests.history import History
@@ -73,6 +77,41 @@ def test_a_stock_project_continues_after_a_kill_where_the_dry_run_says(stock: Se
     assert answer.code == 0, answer.errors
     assert stock.progress() == (20_000, 20_000, True)
     assert stock.sql("SELECT DISTINCT touched FROM items") == [(1,)]
+
+
+@each_driver()
+def test_a_stock_project_that_is_interrupted_continues_later(stock: Service) -> None:
+    stock.items(20_000)
+    stock.write()
+    process = stock.start("fill", "--batch-size", "500", "--max-rows-per-second", "500")
+    until(lambda: stock.progress() not in (None, (0, 0, False)))
+    process.send_signal(signal.SIGTERM)
+    printed, errors = process.communicate(timeout=60)
+
+    assert process.returncode == 130, errors
+    assert "Traceback" not in printed + errors
+    assert stock.sql("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'") == []
+    assert stock.backfill("fill", *QUICK).code == 0
+    assert stock.sql("SELECT DISTINCT touched FROM items") == [(1,)]
+
+
+@each_driver(fast=["psycopg"])
+def test_without_a_server_a_stock_project_gets_one_line(stock: Service) -> None:
+    stock.write()
+    ini = stock.history.folder / "alembic.ini"
+    ini.write_text(
+        re.sub(
+            "(?m)^(sqlalchemy.url = .*?)://.*", r"\1://app:s3cret@127.0.0.1:1/app", ini.read_text()
+        )
+    )
+
+    for command in ("backfill", "fill"), ("verify",):
+        answer = commands.slipway(stock.history.folder, *command, variables={})
+
+        assert answer.code == 3
+        [line] = answer.errors.splitlines()
+        assert "127.0.0.1" in line
+        assert "s3cret" not in line
 
 
 @each_driver(fast=["psycopg"])

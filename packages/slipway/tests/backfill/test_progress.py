@@ -61,7 +61,7 @@ def test_elsewhere_there_is_a_line_now_and_then(service: Service) -> None:
     answer = service.backfill("fill", "--max-rows-per-second", "200")
 
     line, *_ = [line for line in answer.errors.splitlines() if line.startswith("fill: ")]
-    told = (
+    expected = (
         r"fill: [\d,]+ rows scanned of about 2,600, [\d,]+ changed, [\d,]+ rows/s, 0:00:\d\d left"
     )
-    assert re.fullmatch(told, line)
+    assert re.fullmatch(expected, line)

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, pool, text
+from sqlalchemy import Connection, create_engine, make_url, pool, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -15,9 +15,15 @@ from slipway.backfill import Backfill, Limits, run
 from slipway.backfill.walk import BackfillProgress
 
 
-def with_connection(history: History, work: Callable[[Connection], Any]) -> Any:
+def with_connection(
+    history: History, work: Callable[[Connection], Any], driver: str = "asyncpg"
+) -> Any:
+    url = history.url.replace("postgresql://", f"postgresql+{driver}://")
+    if not make_url(url).get_dialect().is_async:
+        with create_engine(url, poolclass=pool.NullPool).connect() as connection:
+            return work(connection)
+
     async def main() -> Any:
-        url = history.url.replace("postgresql://", "postgresql+asyncpg://")
         engine = create_async_engine(url, poolclass=pool.NullPool)
         async with engine.connect() as connection:
             return await connection.run_sync(work)
@@ -56,8 +62,14 @@ KEYS = {
 }
 
 
+@pytest.mark.parametrize(
+    "driver",
+    ["asyncpg", *(pytest.param(name, marks=pytest.mark.slow) for name in ("psycopg", "psycopg2"))],
+)
 @pytest.mark.parametrize("kind", KEYS)
-def test_rows_with_keys_of_any_type_are_changed_once(history: History, kind: str) -> None:
+def test_rows_with_keys_of_any_type_are_changed_once(
+    history: History, kind: str, driver: str
+) -> None:
     columns, values = KEYS[kind]
     partitioned = kind == "partitions"
     history.sql("CREATE TYPE \"a kind\" AS ENUM ('x', 'B', 'it''s')")
@@ -77,6 +89,7 @@ def test_rows_with_keys_of_any_type_are_changed_once(history: History, kind: str
         partial(
             run, backfill=backfill, name=kind, limits=Limits(batch_size=7), report=reports.append
         ),
+        driver,
     )
 
     assert changed == 300
@@ -153,7 +166,7 @@ def test_batches_that_take_too_long_become_smaller_and_grow_again(items: History
     assert max(sizes[6:]) > 2 * min(sizes[:6])
 
 
-def test_a_trigger_that_keeps_rows_as_they_are_is_told(items: History) -> None:
+def test_a_trigger_that_keeps_rows_as_they_are_is_reported(items: History) -> None:
     items.sql("CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
     items.sql(
         "CREATE TRIGGER keep BEFORE UPDATE ON items FOR EACH ROW WHEN (OLD.id = 7)"

@@ -181,6 +181,7 @@ def test_an_env_py_that_was_edited_stays(shop: Shop, init: Init, template: str, 
     assert code == 1, printed
     assert shop.env.read_text() == edited
     create = "create_async_engine" if template == "async" else "create_engine"
+    assert "Nothing to do" not in init()[1]
     for word in ("migrations/env.py", f"    {create}", "connect_args", "run_migrations"):
         assert word in printed
 
@@ -223,6 +224,30 @@ def test_several_heads_are_refused(shop: Shop, init: Init) -> None:
     assert code == 3
     assert "abc" in printed
     assert "def" in printed
+
+
+def test_heads_do_not_matter_once_there_are_settings(shop: Shop, init: Init) -> None:
+    shop.alembic_init("generic")
+    init()
+    for name in ("abc", "def"):
+        shop.write(f"migrations/versions/{name}.py", f"revision, down_revision = '{name}', None\n")
+
+    assert init() == (0, "Nothing to do.\n")
+
+
+@pytest.mark.parametrize("wrong", ['postgresql = "new"', "nothing ="])
+def test_settings_that_are_wrong_are_no_reason_to_begin_again(
+    shop: Shop, init: Init, wrong: str
+) -> None:
+    alembic = '[tool.alembic]\nscript_location = "%(here)s/migrations"\n'
+    shop.write("pyproject.toml", f"{alembic}\n[tool.slipway]\n{wrong}\n")
+    before = shop.files()
+
+    code, printed = init()
+
+    assert code == 3
+    assert "pyproject.toml" in printed
+    assert shop.files() == before
 
 
 SECOND = "from sqlalchemy import MetaData\n\nmetadata = MetaData()\nBase = 1\n"

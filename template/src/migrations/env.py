@@ -1,13 +1,9 @@
+"""Alembic's own env.py for async drivers, with the settings and models of the application."""
+
 import asyncio
 
 from alembic import context
-from slipway.env import (
-    Policy,
-    command_line_errors,
-    configure_options,
-    connect,
-    run_migrations,
-)
+from slipway.env import Policy, command_line_errors, configure_options, connect, run_migrations
 from sqlalchemy import pool
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -22,7 +18,8 @@ configure_logging(settings.LOG_LEVEL, settings.LOG_FORMAT)
 
 # The URL never passes through Alembic's configuration, where a % in the password would break it.
 url = settings.MIGRATION_DATABASE_URL or settings.DATABASE_URL
-options = configure_options(Base.metadata)
+target_metadata = Base.metadata
+
 policy = Policy(
     lock_timeout=settings.MIGRATION_LOCK_TIMEOUT,
     statement_timeout=settings.MIGRATION_STATEMENT_TIMEOUT,
@@ -34,14 +31,19 @@ policy = Policy(
 
 def run_migrations_offline() -> None:
     """Write the SQL of the migrations instead of running them."""
-    context.configure(url=url, literal_binds=True, dialect_opts={"paramstyle": "named"}, **options)
+    context.configure(
+        url=url,
+        literal_binds=True,
+        dialect_opts={"paramstyle": "named"},
+        **configure_options(target_metadata),
+    )
 
     with context.begin_transaction():
         context.run_migrations()
 
 
 def do_run_migrations(connection: Connection) -> None:
-    context.configure(connection=connection, **options)
+    context.configure(connection=connection, **configure_options(target_metadata))
 
     run_migrations(policy)
 

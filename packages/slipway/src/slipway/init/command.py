@@ -1,6 +1,7 @@
 """`slipway init`: what Slipway needs in a project; overwrites nothing that was edited."""
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -33,9 +34,8 @@ Exit codes: 0 done, 1 a file was edited and has to be changed by hand, 2 wrong u
 not run.
 """
 TEMPLATES = Path(Config().get_template_directory())
-# Those for one database; the last came after Alembic 1.16.
-NAMES = ("generic", "async", "pyproject", "pyproject_async")
-STOCK = [TEMPLATES / name for name in NAMES if (TEMPLATES / name).is_dir()]
+# Those for one database.
+STOCK = [TEMPLATES / name for name in ("generic", "async", "pyproject", "pyproject_async")]
 MAKO = Path(__file__).with_name("script.py.mako")
 BY_HAND_LINES = """\
 {path} was edited and stays. Change these places in it:
@@ -81,8 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(*done.lines, sep="\n", end="\n" if done.lines else "")
         print(f"slipway init: {error}", file=sys.stderr)
         return FAILED
-    print(*(done.lines or ["Nothing to do."]), sep="\n")
-    print(*done.by_hand, sep="\n", end="\n" if done.by_hand else "")
+    lines = [*done.lines, *done.by_hand]
+    print(*(lines or ["Nothing to do."]), sep="\n")
     if done.lines:
         print("Next:", *(f"  {step}" for step in _next(configuration, baseline)), sep="\n")
     return BY_HAND if done.by_hand else DONE
@@ -96,23 +96,23 @@ class _Done:
 
 def _alembic(arguments: argparse.Namespace, done: _Done) -> Configuration:
     """The configuration of the project; without one, what `alembic init` writes is written."""
-    root = Path.cwd()
-    with suppress(ProjectError):
-        return from_arguments(arguments)
-    toml = root / "pyproject.toml"
-    has_toml = toml.is_file()
-    if arguments.config_files or (root / "alembic.ini").is_file():
-        return from_arguments(arguments)  # raises: it is wrong
-    template = "pyproject" if has_toml else "generic"
-    # Alembic appends to the last line, even where that does not end.
-    if has_toml and not (text := toml.read_text(encoding="utf-8")).endswith("\n"):
-        toml.write_text(f"{text}\n", encoding="utf-8")
-    config = Config("alembic.ini", toml_file="pyproject.toml" if has_toml else None)
-    config.cmd_opts = argparse.Namespace(quiet=True)
-    command.init(config, arguments.directory, template=template)
-    files = "alembic.ini and [tool.alembic] in pyproject.toml" if has_toml else "alembic.ini"
-    done.lines.append(f"Set up Alembic: {arguments.directory}/, {files}")
+    folder = Path.cwd()
+    named = arguments.config_files or os.environ.get("ALEMBIC_CONFIG")
+    if not named and not any(map(_is_configured, (folder, *folder.parents))):
+        has_toml = (folder / "pyproject.toml").is_file()
+        config = Config("alembic.ini", toml_file="pyproject.toml" if has_toml else None)
+        config.cmd_opts = argparse.Namespace(quiet=True)
+        template = "pyproject" if has_toml else "generic"
+        command.init(config, arguments.directory, template=template)
+        files = "alembic.ini and [tool.alembic] in pyproject.toml" if has_toml else "alembic.ini"
+        done.lines.append(f"Set up Alembic: {arguments.directory}/, {files}")
     return from_arguments(arguments)
+
+
+def _is_configured(folder: Path) -> bool:
+    toml = folder / "pyproject.toml"
+    in_toml = toml.is_file() and "[tool.alembic" in toml.read_text(encoding="utf-8")
+    return in_toml or (folder / "alembic.ini").is_file()
 
 
 def _env_file(configuration: Configuration, places: Iterable[str], done: _Done) -> None:
@@ -153,14 +153,14 @@ def _mako(configuration: Configuration, done: _Done) -> None:
 
 def _settings(configuration: Configuration, done: _Done) -> str:
     """Write the library's section, if there is none; return its baseline."""
+    if _has_settings(configuration):
+        return configuration.baseline
     toml, ini = configuration.toml, configuration.ini
     file = toml if toml.is_file() else ini
     heads = ScriptDirectory.from_config(alembic_config(configuration)).get_heads()
     if len(heads) > 1:
         raise ProjectError(f"there are {len(heads)} heads, {', '.join(heads)}: merge them first")
     baseline = heads[0] if heads else ""
-    if _has_settings(configuration):
-        return configuration.baseline
     title, quote = ("[tool.slipway]", '"') if file == toml else ("[slipway]", "")
     if baseline:
         lines = [

@@ -1,5 +1,6 @@
 """`slipway init` in an empty folder and in what `alembic init` leaves, used as the README says."""
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -180,10 +181,49 @@ def test_an_env_py_that_was_edited_stays(shop: Shop, init: Init, template: str, 
 
     assert code == 1, printed
     assert shop.env.read_text() == edited
-    create = "create_async_engine" if template == "async" else "create_engine"
     assert "Nothing to do" not in init()[1]
-    for word in ("migrations/env.py", f"    {create}", "connect_args", "run_migrations"):
-        assert word in printed
+    assert "migrations/env.py" in printed
+
+
+BEGIN = re.compile(r"( *)with context\.begin_transaction\(\):\n *context\.run_migrations\(\)\n")
+
+
+@pytest.mark.parametrize(
+    ("template", "driver"),
+    [("generic", "psycopg2"), pytest.param("async", "psycopg_async", marks=pytest.mark.slow)],
+)
+def test_an_edited_env_py_that_is_changed_as_init_says(
+    shop: Shop, init: Init, template: str, driver: str
+) -> None:
+    shop.alembic_init(template)
+    shop.set_url(driver)
+    own = f"# Ask Ada.\nfrom {shop.package}.models import Base\ntarget_metadata = Base.metadata"
+    text = shop.env.read_text().replace("target_metadata = None", own)
+    shop.env.write_text(text)
+
+    code, printed = init()
+
+    assert code == 1, printed
+    lines = [line.strip().partition("  #")[0] for line in printed.splitlines()]
+    [imports] = [line for line in lines if line.startswith("from slipway")]
+    [call] = [line for line in lines if "connect_args=" in line]
+    [configure] = [line for line in lines if line.startswith("context.configure")]
+    [migrate] = [line for line in lines if line.startswith("run_migrations(")]
+    [errors] = [line for line in lines if line.startswith("with ")]
+    name, _, argument = call.removesuffix(")").partition("(…, ")
+    assert f" {name}(" in text
+    text = text.replace("poolclass=pool.NullPool", f"poolclass=pool.NullPool, {argument}")
+    text = re.sub(r"context\.configure\(\s*connection=[^)]*\)", configure, text)
+    online = [*BEGIN.finditer(text)][-1]
+    text = f"{text[: online.start()]}{online[1]}{migrate}\n{text[online.end() :]}"
+    text = text.replace("else:\n    run", f"else:\n    {errors}\n        run")
+    shop.env.write_text(f"{imports}\n{text}")
+    code, printed = shop.history.run(
+        ["revision", "--autogenerate", "-m", "orders"], ["upgrade", "head"], ["check"]
+    )
+    assert code == 0, printed
+    assert "Applied" in printed
+    assert init() == (0, "Nothing to do.\n")
 
 
 def test_a_template_of_revisions_that_was_edited_stays(shop: Shop, init: Init) -> None:

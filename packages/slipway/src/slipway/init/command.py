@@ -14,6 +14,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from slipway.init.env_file import Models, models_in
 from slipway.init.metadata import find_models, name_models
@@ -122,15 +124,28 @@ def _env_file(configuration: Configuration, places: Iterable[str], done: _Done) 
         return
     own = models_in(text, [folder / "env.py" for folder in STOCK])
     if own is None:
-        is_async = "async" in text
-        create = "create_async_engine" if is_async else "create_engine"
-        driver = "asyncpg" if is_async else "psycopg"
-        shown = _shown(path, configuration)
-        done.by_hand.append(BY_HAND_LINES.format(path=shown, create=create, driver=driver))
+        done.by_hand.append(_by_hand(path, text, configuration))
         return
     models = _models(own, list(places), configuration)
     path.write_text(models.env_file(), encoding="utf-8")
     done.lines.append(f"Wrote {_shown(path, configuration)}, for {models.target}")
+
+
+def _by_hand(path: Path, text: str, configuration: Configuration) -> str:
+    """What to change in an env.py that was edited."""
+    called = re.search(r"\b(create_(async_)?engine|(async_)?engine_from_config)(?=\()", text)
+    driver = "asyncpg" if "async" in text else "psycopg"
+    with suppress(ArgumentError, NoSuchModuleError):
+        driver = make_url(_url(configuration)).get_driver_name()
+    return BY_HAND_LINES.format(
+        path=_shown(path, configuration),
+        create=called[0] if called else "create_engine",
+        driver=driver,
+    )
+
+
+def _url(configuration: Configuration) -> str:
+    return str(alembic_config(configuration).get_alembic_option("sqlalchemy.url") or "")
 
 
 def _models(own: Models, places: list[str], configuration: Configuration) -> Models:
@@ -182,9 +197,8 @@ def _has_settings(configuration: Configuration) -> bool:
 
 
 def _next(configuration: Configuration, baseline: str) -> list[str]:
-    url = alembic_config(configuration).get_alembic_option("sqlalchemy.url")
-    steps = []
-    if not url or "driver://" in str(url):
+    steps, url = [], _url(configuration)
+    if not url or url.startswith("driver://"):
         steps.append("set sqlalchemy.url in alembic.ini, or url= of run() in env.py")
     if not baseline:
         steps.append('alembic revision --autogenerate -m "first tables"')

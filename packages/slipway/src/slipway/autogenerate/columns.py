@@ -1,4 +1,4 @@
-"""Columns that come or change."""
+"""Columns that are added or altered."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,6 +24,7 @@ from slipway.autogenerate.planned_revision import (
     revisions_for,
 )
 from slipway.autogenerate.schema_change import SchemaChange, TableName, name_of, table_of
+from slipway.autogenerate.types import change_type
 
 REQUIRED = (
     "{column} has no value for the rows that exist, nor for those that the running version "
@@ -33,10 +34,6 @@ REQUIRED = (
 REWRITES = (
     "adding {column} in this form writes or reads the whole table while nobody else can use it. "
     "Add a plain nullable column and fill it in batches."
-)
-CHANGES_TYPE = (
-    "this writes or reads all of {table} while nobody else can use it, and the running version "
-    "meets a type that it does not expect."
 )
 
 
@@ -153,7 +150,7 @@ def _alter(operation: ops.AlterColumnOp, change: SchemaChange) -> Iterator[Plann
             yield _fill_with_default(table, operation.column_name, change)
         yield from _require(operation, change)
     elif operation.modify_type is not None:
-        yield from _change_type(operation, plain, change)
+        yield from change_type(operation, plain, change)
     elif operation.modify_server_default is None:
         yield replace(
             plain,
@@ -165,32 +162,6 @@ def _alter(operation: ops.AlterColumnOp, change: SchemaChange) -> Iterator[Plann
         )
     else:
         yield plain
-
-
-def _change_type(
-    operation: ops.AlterColumnOp, plain: PlannedRevision, change: SchemaChange
-) -> Iterator[PlannedRevision]:
-    table = table_of(operation)
-    name = f"{table}.{operation.column_name}"
-    if probe.is_free(change.connection, operation):
-        yield replace(
-            plain,
-            why=(
-                f"PostgreSQL widens the type of {name} without writing or reading the table: tried "
-                "on an empty copy of it.",
-            ),
-        )
-        return
-    yield replace(
-        plain,
-        phase=Phase.TYPE,
-        upgrade=(TodoOp(change.advice(CHANGES_TYPE.format(table=table))), operation),
-        why=(
-            f"The type of {name} cannot be changed while the service works. Instead, add a new "
-            "column of the new type, write both, fill the new one in batches, read it, and drop "
-            "the old one in a later release.",
-        ),
-    )
 
 
 def _require(operation: ops.AlterColumnOp, change: SchemaChange) -> Iterator[PlannedRevision]:

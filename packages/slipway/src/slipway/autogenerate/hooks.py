@@ -1,6 +1,5 @@
 """What `alembic revision --autogenerate` writes, through Alembic's documented hooks."""
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,16 +10,17 @@ from alembic.context import get_x_argument
 from alembic.operations.ops import MigrationScript, UpgradeOps
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
-from sqlalchemy import Connection, Enum
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy import Connection
+from sqlalchemy.types import TypeEngine
 
 # These register their comparisons.
 from slipway.autogenerate import compare_checks, compare_indexes  # noqa: F401
 from slipway.autogenerate.dialect import DIALECT
-from slipway.autogenerate.enums import Metadata, add_enums, metadata_list, render_enum
+from slipway.autogenerate.enums import Metadata, add_enums, metadata_list
 from slipway.autogenerate.plan import plan
 from slipway.autogenerate.planned_revision import Phase
 from slipway.autogenerate.revision_files import Note, add_note, chain
+from slipway.autogenerate.types import render_type
 from slipway.autogenerate.unnamed import name_unnamed
 from slipway.project.configuration import ProjectError, load
 from slipway.queries import BACKFILL_PROGRESS
@@ -37,20 +37,7 @@ def render_item(kind: str, item: Any, context: AutogenContext) -> str | Literal[
     """
     if kind != "type" or not isinstance(item, TypeEngine):
         return False
-    if isinstance(item, Enum) and item.native_enum:
-        return render_enum(item, context)
-    module = type(item).__module__
-    if isinstance(item, TypeDecorator) and not _is_installed(module):
-        return f"sa.{item.impl_instance!r}"
-    if module.partition(".")[0] != "sqlalchemy":
-        context.imports.add(f"import {module}")
-    return False
-
-
-def _is_installed(module: str) -> bool:
-    """Whether a module is a library's; the application's may be installed too, but as editable."""
-    file = getattr(sys.modules.get(module), "__file__", None) or ""
-    return bool({"site-packages", "dist-packages"} & set(Path(file).parts))
+    return render_type(item, context)
 
 
 def include_name(

@@ -1,4 +1,4 @@
-"""The steps that a schema change is made of; the modules beside this one know which."""
+"""The revisions that a schema change is split into; the modules beside this one know which."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from slipway.autogenerate.schema_change import SchemaChange, table_of
 
 
 class Phase(IntEnum):
-    """What a step is for, in the order in which steps run."""
+    """What a revision is for, in the order in which revisions run."""
 
     VALUES = 0
     EXPAND = 1
@@ -29,9 +29,13 @@ class Phase(IntEnum):
 class PlannedRevision:
     """Operations that share a transaction.
 
-    `downgrade` is in the order in which it runs. `rank` is the place among steps of one phase;
-    `subject` what the step is about; `locked` the table in use that it locks, if any. A step that
-    is `alone` shares its revision with no other.
+    Attributes:
+        rank: Its place among revisions of one phase.
+        subject: The object that it is about.
+        downgrade: In the order in which it runs.
+        why: Paragraphs for the reader of the file.
+        locked: The table in use that it locks, if any.
+        alone: Whether it shares its file with no other.
     """
 
     phase: Phase
@@ -45,7 +49,7 @@ class PlannedRevision:
 
 
 def plain_revision(operation: ops.MigrateOperation, change: SchemaChange) -> PlannedRevision:
-    """What Alembic writes, in a transaction with others of its table."""
+    """What Alembic writes, in a transaction with other operations on its table."""
     table = table_of(operation)
     return PlannedRevision(
         phase=Phase.EXPAND,
@@ -60,5 +64,5 @@ def plain_revision(operation: ops.MigrateOperation, change: SchemaChange) -> Pla
 def revisions_for(
     operation: ops.MigrateOperation, change: SchemaChange
 ) -> Iterator[PlannedRevision]:
-    """Return the steps that an operation needs; by default, the plain one."""
+    """Return the revisions that an operation needs; by default, the plain one."""
     yield plain_revision(operation, change)

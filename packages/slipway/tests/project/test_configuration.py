@@ -305,7 +305,7 @@ SETTINGS = {
 applications = ["shop", "billing"]
 backfills = "data"
 base-branch = "develop"
-baseline = "abc"
+baseline = ["abc", "def"]
 documentation = "https://example.org/50%"
 postgresql = 17
 scratch-server = "slipway.devdb:temporary_server"
@@ -330,7 +330,9 @@ applications =
     billing
 backfills = data
 base-branch = develop
-baseline = abc
+baseline =
+    abc
+    def
 documentation = https://example.org/50%%
 postgresql = 17
 scratch-server = slipway.devdb:temporary_server
@@ -368,7 +370,7 @@ def test_both_files_have_the_same_settings(tmp_path: Path, name: str) -> None:
         applications=frozenset({"shop", "billing"}),
         backfills=tmp_path / "data",
         base_branch="develop",
-        baseline="abc",
+        baseline=("abc", "def"),
         documentation="https://example.org/50%",
         postgresql=17,
         scratch_server="slipway.devdb:temporary_server",
@@ -397,6 +399,14 @@ def test_settings_in_both_files_are_refused(tmp_path: Path) -> None:
 def test_alembic_and_the_library_may_be_set_in_different_files(tmp_path: Path) -> None:
     write(tmp_path, {"alembic.ini": INI, "pyproject.toml": "[tool.slipway]\npostgresql = 17\n"})
     assert load(tmp_path).postgresql == 17
+
+
+@pytest.mark.parametrize("name", ["alembic.ini", "pyproject.toml"])
+def test_a_baseline_is_mostly_one_revision(tmp_path: Path, name: str) -> None:
+    text = {"alembic.ini": INI + "[slipway]\nbaseline = abc\n"}
+    text["pyproject.toml"] = TOML + '[tool.slipway]\nbaseline = "abc"\n'
+    write(tmp_path, {name: text[name]})
+    assert load(tmp_path).baseline == ("abc",)
 
 
 def test_backfills_are_beside_env_py_unless_told_otherwise(tmp_path: Path) -> None:

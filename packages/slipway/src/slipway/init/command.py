@@ -169,7 +169,7 @@ def _mako(configuration: Configuration, done: _Done) -> None:
 def _settings(configuration: Configuration, done: _Done) -> str:
     """Write the library's section, if there is none; return its baseline."""
     if _has_settings(configuration):
-        return configuration.baseline
+        return " ".join(configuration.baseline)
     toml, ini = configuration.toml, configuration.ini
     file = toml if toml.is_file() else ini
     heads = ScriptDirectory.from_config(alembic_config(configuration)).get_heads()

@@ -45,7 +45,7 @@ SETTINGS: Mapping[str, type] = {
     "applications": list,
     "backfills": str,
     "base-branch": str,
-    "baseline": str,
+    "baseline": list,
     "documentation": str,
     "overlap": dict,
     "postgresql": int,
@@ -94,7 +94,7 @@ class Configuration:
         severities: Severities by rule, where they differ from the rule's own.
         small_tables: Tables so small that locks on them do not matter.
         postgresql: Major version of the production server.
-        baseline: Newest revision that is not judged.
+        baseline: Revisions that are not judged, nor any before them.
         base_branch: Branch that revisions are merged into.
         scratch_server: What starts a server to try things on, written as entry points are:
             `slipway.devdb:temporary_server`.
@@ -115,7 +115,7 @@ class Configuration:
     severities: Mapping[str, str] = field(default_factory=dict)
     small_tables: frozenset[str] = frozenset()
     postgresql: int = 15
-    baseline: str = ""
+    baseline: tuple[str, ...] = ()
     base_branch: str = ""
     scratch_server: str = ""
     applications: frozenset[str] = frozenset()
@@ -303,6 +303,8 @@ def _settings(
     file, title = (ini, "[slipway{}]") if sections else (toml, "[tool.slipway{}]")
     given = _from_ini(parser, sections) if sections else tools.get("slipway", {})
     place = f"{file}: {title}"
+    if isinstance(given, dict) and isinstance(given.get("baseline"), str):
+        given = {**given, "baseline": given["baseline"].split()}  # mostly it is one
     table = _checked(given, SETTINGS, place, "")
     overlap = _checked(table.pop("overlap", {}), OVERLAP_SETTINGS, place, ".overlap")
     for rule, severity in table.get("severities", {}).items():
@@ -315,6 +317,8 @@ def _settings(
         found["overlap"] = OverlapSettings(**overlap)
     if "backfills" in found:
         found["backfills"] = file.absolute().parent / found["backfills"]
+    if "baseline" in found:
+        found["baseline"] = tuple(found["baseline"])
     if "applications" in found:
         found["applications"] = frozenset(found["applications"])
     if "small_tables" in found:

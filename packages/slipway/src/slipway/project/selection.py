@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slipway.project.configuration import Configuration, ProjectError
+from slipway.project.configuration import Configuration, ProjectError, unknown
 from slipway.project.history import Difference, History, compare, load
 from slipway.project.source import Source
 
@@ -82,16 +82,15 @@ def _select(
         return [source for source in history.sources if source.file in files]
     skipped = _up_to(history, configuration.baseline, "baseline")
     if arguments.since:
-        skipped |= _up_to(history, arguments.since, "--since")
+        skipped |= _up_to(history, [arguments.since], "--since")
     left = [source for source in history.sources if source.file not in skipped]
     if _by_git(arguments) and difference:
         return [source for source in left if source.file in difference.new]
     return left
 
 
-def _up_to(history: History, revision: str, what: str) -> set[Path]:
-    if not revision:
-        return set()
-    if revision not in history.by_id:
-        raise ProjectError(f"{what}: there is no revision {revision!r}")
-    return {source.file for source in history.up_to([history.by_id[revision]])}
+def _up_to(history: History, revisions: Sequence[str], what: str) -> set[Path]:
+    for revision in revisions:
+        if revision not in history.by_id:
+            raise ProjectError(f"{what}: there is no revision {unknown(revision, history.by_id)}")
+    return {source.file for source in history.up_to(history.by_id[name] for name in revisions)}

@@ -71,7 +71,7 @@ def end_of_batch(table: BackfillTable, after: Position | None, size: int) -> Bac
     # With the name of the table: without, it would be the text that is sorted.
     backwards = ", ".join(f"batch.{column} DESC" for column in table.key)
     return BackfillStatement(
-        f"SELECT count(*) OVER () AS rows, {values} FROM ("  # noqa: S608
+        f"SELECT count(*) OVER () AS rows, {values} FROM ("
         f"SELECT {table.columns} FROM {table.name} WHERE {interval}"
         f" ORDER BY {table.columns} LIMIT {size}) AS batch ORDER BY {backwards} LIMIT 1",
         parameters,
@@ -133,7 +133,7 @@ def locking(
     by_sql = isinstance(backfill.change, str)
     columns = table.columns if by_sql else f'ROW({table.columns})::text AS "{KEY}", {table.name}.*'
     lock = (
-        f"SELECT {columns} FROM {table.name}"  # noqa: S608
+        f"SELECT {columns} FROM {table.name}"
         f" WHERE {interval} AND ({backfill.where})"
         f" ORDER BY {table.columns} LIMIT {1 if wait else batch.rows}"
         f" FOR NO KEY UPDATE{'' if wait else ' SKIP LOCKED'}"
@@ -141,7 +141,7 @@ def locking(
     if not by_sql:
         return BackfillStatement(lock, parameters)
     return BackfillStatement(
-        f"WITH backfill_locked AS MATERIALIZED ({lock}),"  # noqa: S608
+        f"WITH backfill_locked AS MATERIALIZED ({lock}),"
         f" backfill_changed AS (UPDATE {table.name} SET {backfill.change}"
         f" WHERE {interval}"
         f" AND (({table.columns}) IN (SELECT {table.columns} FROM backfill_locked)) IS TRUE"
@@ -170,7 +170,7 @@ def _still_needed(
 ) -> BackfillStatement:
     interval, parameters = _interval(table, batch)
     return BackfillStatement(
-        f"SELECT count(*) FROM {table.name}"  # noqa: S608
+        f"SELECT count(*) FROM {table.name}"
         f" WHERE {interval} AND ROW({table.columns})::text = ANY({PARAMETER}::text[])"
         f" AND ({backfill.where})",
         (*parameters, keys),

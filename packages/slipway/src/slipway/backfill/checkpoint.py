@@ -84,18 +84,18 @@ CREATE TABLE IF NOT EXISTS {BACKFILL_PROGRESS} (
 READ = f"""
 SELECT after, seen, changed FROM {BACKFILL_PROGRESS}
 WHERE name = :name AND definition = :definition AND finished_at IS NULL
-"""  # noqa: S608
+"""
 START = f"""
 INSERT INTO {BACKFILL_PROGRESS} AS old (name, definition, after, seen, changed)
 VALUES (:name, :definition, CAST(:after AS text[]), :seen, :changed)
 ON CONFLICT (name) DO UPDATE SET (definition, after, seen, changed, saved_at, began_at, finished_at)
 = (excluded.definition, excluded.after, excluded.seen, excluded.changed, now(),
    CASE WHEN excluded.seen > 0 THEN old.began_at ELSE now() END, NULL)
-"""  # noqa: S608
+"""
 SAVE = f"""
 UPDATE {BACKFILL_PROGRESS}
 SET (after, seen, changed, saved_at) = (CAST(:after AS text[]), :seen, :changed, now())
 WHERE name = :name AND after IS NOT DISTINCT FROM CAST(:before_after AS text[])
 AND (seen, changed) = (:before_seen, :before_changed)
-"""  # noqa: S608
-FINISH = f"UPDATE {BACKFILL_PROGRESS} SET (after, finished_at) = (NULL, now()) WHERE name = :name"  # noqa: S608
+"""
+FINISH = f"UPDATE {BACKFILL_PROGRESS} SET (after, finished_at) = (NULL, now()) WHERE name = :name"

@@ -98,7 +98,7 @@ def _count(connection: Connection, query: str) -> int | None:
         with connection.begin():
             connection.exec_driver_sql("SET TRANSACTION READ ONLY")
             connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{COUNT_TIMEOUT}s'")
-            count = BackfillStatement(f"SELECT count(*) FROM ({query}) AS needing")  # noqa: S608
+            count = BackfillStatement(f"SELECT count(*) FROM ({query}) AS needing")
             return int(str(count.execute(connection).scalar_one()))
     except DBAPIError as error:
         if sqlstate(error) != QUERY_CANCELED:

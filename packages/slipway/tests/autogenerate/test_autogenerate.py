@@ -200,8 +200,10 @@ NAMED = """sa.CheckConstraint("name LIKE '%a%'", name="a")"""
 
 @pytest.mark.parametrize(
     "form",
-    [pytest.param(FORMS[0], id=str(FORMS[0]))]
-    + [pytest.param(form, marks=pytest.mark.slow, id=str(form)) for form in FORMS[1:]],
+    [
+        pytest.param(FORMS[0], marks=pytest.mark.representative, id=str(FORMS[0])),
+        *(pytest.param(form, marks=pytest.mark.slow, id=str(form)) for form in FORMS[1:]),
+    ],
 )
 def test_a_change_is_written_applied_and_reverted_in_each_form(
     history: History, form: Form

@@ -67,6 +67,7 @@ def make_table(connection: sa.Connection, table: str, columns: list[str]) -> Non
     send(connection, f"CREATE TABLE {quoted(table)} ({kinds})")
 
 
+@pytest.mark.representative
 @pytest.mark.parametrize("label", LABELS)
 @pytest.mark.parametrize(("table", "columns"), TABLES.values(), ids=TABLES)
 def test_a_name_is_what_postgresql_chooses(

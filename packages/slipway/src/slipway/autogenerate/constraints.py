@@ -1,4 +1,4 @@
-"""Indexes and constraints that come, change or go."""
+"""Indexes and constraints that are added, replaced or dropped."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -146,7 +146,7 @@ def _not_valid(operation: ops.MigrateOperation) -> ops.MigrateOperation:
 
 
 def _make_way(operation: ops.MigrateOperation, change: SchemaChange) -> Iterator[PlannedRevision]:
-    """What changes under its own name keeps working under another until the new one is there."""
+    """Rename what is replaced under its own name, so that it works until its successor exists."""
     table, name = table_of(operation), name_of(operation)
     if (table, name) not in change.replaced:
         return

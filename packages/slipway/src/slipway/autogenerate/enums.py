@@ -71,7 +71,7 @@ class KeepEnumValueOp(AddEnumValueOp):
 def compare_values(
     context: AutogenContext, operations: ops.UpgradeOps, schemas: set[str | None]
 ) -> None:
-    """Find the values that models have and their types do not."""
+    """Find the values that the models have and the types of the database lack."""
     if context.connection is None or context.metadata is None:
         return
     existing = _existing(context.connection)

@@ -50,7 +50,7 @@ class SchemaChange:
 
     @cached_property
     def replaced(self) -> frozenset[tuple[TableName, str]]:
-        """Indexes and constraints that go and come under the same name."""
+        """Indexes and constraints that are replaced under the same name."""
         removed, added = set(), set()
         for operation in self.operations:
             match operation:

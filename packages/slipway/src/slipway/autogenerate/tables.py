@@ -1,4 +1,4 @@
-"""Tables and enum types that come or go, and columns that go."""
+"""Tables and enum types that are created or dropped, and columns that are dropped."""
 
 from collections.abc import Iterator
 from dataclasses import replace

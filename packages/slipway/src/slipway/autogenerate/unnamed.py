@@ -97,7 +97,8 @@ class _Taken:
         table, taken = table_of(operation), self.of(table_of(operation))
         taken.relations.add(table.name)
         for constraint in operation.to_table().constraints:
-            label = next(label for kind, label in LABELS.items() if isinstance(constraint, kind))
+            labels = (label for kind, label in LABELS.items() if isinstance(constraint, kind))
+            label = next(labels, "check")
             if isinstance(constraint.name, str):
                 taken.take(shortened(constraint.name), label)
             else:

@@ -1,6 +1,7 @@
 """Databases to try things in: which are made, and that nothing is left of them."""
 
 import asyncio
+import importlib.util
 from pathlib import Path
 
 import psycopg
@@ -9,7 +10,7 @@ from sqlalchemy import URL, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from slipway.project.configuration import Configuration, ProjectError
-from slipway.scratch import parse_url, scratch_server, told
+from slipway.scratch import environment, parse_url, require_drivers, scratch_server
 
 
 def configuration(scratch_server: str = "") -> Configuration:
@@ -138,6 +139,33 @@ def test_a_server_that_is_not_there_is_said_of_what_was_asked_of_it_first() -> N
     assert "secret" not in str(reason.value)
 
 
-def test_what_says_nothing_is_told_by_its_name() -> None:
-    assert told(TimeoutError()) == "TimeoutError"
-    assert told(OSError("gone\nfor ever")) == "gone"
+@pytest.mark.parametrize("missing", ["asyncpg", "greenlet"])
+def test_the_extra_is_named_where_it_is_missing(
+    monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else name)
+
+    with pytest.raises(ProjectError, match=r"alembic-slipway\[rehearse\]") as reason:
+        require_drivers()
+
+    assert missing in str(reason.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "file", "driver"),
+    [
+        ("", "", "asyncpg"),
+        ("postgresql+psycopg2://h/d", "", "psycopg2"),
+        ("", "A=1\nexport DATABASE_URL = 'postgresql+psycopg://h/d'\n", "psycopg"),
+        ("postgresql://h/d", "DATABASE_URL=postgresql+psycopg://h/d\n", "psycopg"),
+    ],
+)
+def test_programs_get_the_url_with_the_driver_that_the_project_uses(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, file: str, driver: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", variable)
+    (tmp_path / ".env").write_text(file)
+
+    found = environment(parse_url("postgresql://u@h/scratch"), tmp_path)
+
+    assert found["DATABASE_URL"] == f"postgresql+{driver}://u@h/scratch"

@@ -4,6 +4,7 @@
 of our own; the database that its URL names is only connected to.
 """
 
+import importlib.util
 import os
 import pkgutil
 import re
@@ -15,9 +16,9 @@ from pathlib import Path
 
 from sqlalchemy import URL, make_url, pool, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from slipway import interrupts, redirect
+from slipway.errors import message_of
 from slipway.project.configuration import Configuration, ProjectError
 
 
@@ -56,7 +57,7 @@ def _driver(url: str) -> str:
 
 
 @dataclass(frozen=True)
-class Database:
+class ScratchDatabase:
     """`url` is for SQLAlchemy, with asyncpg."""
 
     url: URL
@@ -67,14 +68,14 @@ class Database:
 
 
 @dataclass(frozen=True)
-class Server:
+class ScratchServer:
     """A server with the databases that were made here; `purpose` stands in their names."""
 
     url: URL
     purpose: str
-    databases: list[Database] = field(default_factory=list)
+    databases: list[ScratchDatabase] = field(default_factory=list)
 
-    def create(self, template: Database | None = None) -> Database:
+    def create(self, template: ScratchDatabase | None = None) -> ScratchDatabase:
         """Make an empty database, or a copy of one that nobody is connected to.
 
         Raises:
@@ -82,7 +83,7 @@ class Server:
         """
         name = f"scratch_{self.purpose}_{os.getpid()}_{secrets.token_hex(4)}"
         copied = f" TEMPLATE {template.name}" if template else ""
-        database = Database(self.url.set(database=name))
+        database = ScratchDatabase(self.url.set(database=name))
         # Before it is there: the answer may be lost where the database is not.
         self.databases.append(database)
         interrupts.run(self._execute(f"CREATE DATABASE {name}{copied}"))
@@ -108,6 +109,8 @@ class Server:
         return frozenset(names) - {database.name for database in self.databases}
 
     async def _execute(self, statement: str) -> list[str]:
+        from sqlalchemy.ext.asyncio import create_async_engine  # only here: it needs greenlet
+
         engine = create_async_engine(
             self.url, poolclass=pool.NullPool, isolation_level="AUTOCOMMIT"
         )
@@ -116,19 +119,26 @@ class Server:
                 result = await connection.execute(text(statement))
                 return list(result.scalars()) if result.returns_rows else []
         except (OSError, DBAPIError) as error:
-            raise ProjectError(f"{statement} on {self.url!r}: {told(error)}") from error
+            raise ProjectError(f"{statement} on {self.url!r}: {message_of(error)}") from error
         finally:
             await engine.dispose()
 
 
-def told(error: OSError | DBAPIError) -> str:
-    """The first line of what went wrong; its name where it says nothing, as a timeout does."""
-    reason = error.orig if isinstance(error, DBAPIError) else error
-    return str(reason).partition("\n")[0] or type(reason).__name__
+def require_drivers() -> None:
+    """Check that what connects to scratch databases is installed.
+
+    Raises:
+        ProjectError: it is not; the message says what to install.
+    """
+    missing = [name for name in ("asyncpg", "greenlet") if not importlib.util.find_spec(name)]
+    if missing:
+        raise ProjectError(
+            f"{' and '.join(missing)} not installed: add the extra, alembic-slipway[rehearse]"
+        )
 
 
 @contextmanager
-def scratch_server(configuration: Configuration, url: str, purpose: str) -> Iterator[Server]:
+def scratch_server(configuration: Configuration, url: str, purpose: str) -> Iterator[ScratchServer]:
     """Find a server for databases that are dropped when the block ends, however it ends.
 
     Args:
@@ -139,7 +149,7 @@ def scratch_server(configuration: Configuration, url: str, purpose: str) -> Iter
         ProjectError: there is no server, or it refuses.
     """
     with nullcontext(url) if url else _own_server(configuration) as found:
-        server = Server(parse_url(found), purpose)
+        server = ScratchServer(parse_url(found), purpose)
         try:
             yield server
         except ProjectError:

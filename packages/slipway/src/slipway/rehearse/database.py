@@ -10,16 +10,16 @@ from sqlalchemy.pool import NullPool
 from slipway import interrupts
 from slipway.errors import message_of
 from slipway.project.configuration import ProjectError
-from slipway.scratch import Database
+from slipway.scratch import ScratchDatabase
 
 T = TypeVar("T")
 
 
-def url_of(database: Database) -> str:
+def url_of(database: ScratchDatabase) -> str:
     return database.url.render_as_string(hide_password=False)
 
 
-def run_on(database: Database, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+def run_on(database: ScratchDatabase, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
     """Do work in a transaction of its own.
 
     Raises:

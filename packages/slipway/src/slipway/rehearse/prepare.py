@@ -20,7 +20,7 @@ from slipway.rehearse.model import RehearsalOptions
 from slipway.rehearse.seeding.catalogue import CatalogTable, read_tables, with_checks_of
 from slipway.rehearse.seeding.rows import fill
 from slipway.rehearse.trace.child import MigrationRun, trace, watch
-from slipway.scratch import Database, Server
+from slipway.scratch import ScratchDatabase, ScratchServer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +31,8 @@ class Prepared:
     `unfilled` says of tables that stayed empty, or got fewer rows, why.
     """
 
-    database: Database
-    later: Database | None
+    database: ScratchDatabase
+    later: ScratchDatabase | None
     base: str
     rows: Mapping[str, int] = field(default_factory=dict)
     unfilled: tuple[str, ...] = ()
@@ -42,7 +42,7 @@ def prepare(
     configuration: Configuration,
     base: Sequence[Source],
     new: Sequence[Source],
-    server: Server,
+    server: ScratchServer,
     options: RehearsalOptions,
     begin: Callable[[str], None],
 ) -> Prepared:
@@ -112,8 +112,8 @@ def _succeed(run: MigrationRun) -> None:
 
 
 def _later(
-    configuration: Configuration, database: Database, new: Sequence[Source]
-) -> Database | None:
+    configuration: Configuration, database: ScratchDatabase, new: Sequence[Source]
+) -> ScratchDatabase | None:
     """A database with the schema after the revisions, if they succeed where there are no rows."""
     for target in heads_of(new):
         if watch(configuration, url_of(database), target).failure:
@@ -151,7 +151,7 @@ async def _seed(connection: AsyncConnection, seed: Path, script: str) -> None:
         raise ProjectError(f"{seed}: {message_of(error)}") from error
 
 
-def _restore(database: Database, dump: Path) -> None:
+def _restore(database: ScratchDatabase, dump: Path) -> None:
     program = _program("pg_restore")
     url = for_driver(database.url, "").render_as_string(hide_password=False)
     options = ("--no-owner", "--no-privileges", "--exit-on-error", "--dbname", url)

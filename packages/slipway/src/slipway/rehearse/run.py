@@ -22,7 +22,7 @@ from slipway.rehearse.trace.round_trip import Traced, trace_all
 from slipway.rehearse.traffic.blame import request_findings
 from slipway.rehearse.traffic.client import Load, Traffic, TrafficError, traffic
 from slipway.report import severe
-from slipway.scratch import Server
+from slipway.scratch import ScratchServer
 
 # Seconds of traffic before and after the revisions, to compare with.
 CALM = 0.7
@@ -37,7 +37,7 @@ def rehearse(
     configuration: Configuration,
     history: History,
     selected: Sequence[Source],
-    server: Server,
+    server: ScratchServer,
     options: RehearsalOptions,
     begin: Callable[[str], None],
 ) -> RehearsalResult:

@@ -20,7 +20,7 @@ from slipway.rehearse.trace.findings import (
 )
 from slipway.rehearse.trace.schema_snapshot import SchemaSnapshot, read_schema_snapshot
 from slipway.report import Finding
-from slipway.scratch import Database
+from slipway.scratch import ScratchDatabase
 
 # The names of columns by schema and table.
 Columns = Mapping[str, Mapping[str, Sequence[str]]]
@@ -52,7 +52,7 @@ class _Tracer:
     """Traces on one database, and announces each step."""
 
     configuration: Configuration
-    database: Database
+    database: ScratchDatabase
     begin: Callable[[str], None]
 
     def upgrade(self, source: Source, stage: str) -> MigrationRun:
@@ -79,7 +79,7 @@ class _Tracer:
 
 def trace_all(
     configuration: Configuration,
-    database: Database,
+    database: ScratchDatabase,
     revisions: Sequence[Source],
     begin: Callable[[str], None],
 ) -> Traced:

@@ -1,7 +1,6 @@
 """Databases to try things in: which are made, and that nothing is left of them."""
 
 import asyncio
-import importlib.util
 from pathlib import Path
 
 import psycopg
@@ -10,7 +9,7 @@ from sqlalchemy import URL, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from slipway.project.configuration import Configuration, ProjectError
-from slipway.scratch import environment, parse_url, require_drivers, scratch_server
+from slipway.scratch import environment, parse_url, scratch_server
 
 
 def configuration(scratch_server: str = "") -> Configuration:
@@ -137,18 +136,6 @@ def test_a_server_that_is_not_there_is_said_of_what_was_asked_of_it_first() -> N
         scratch.create()
 
     assert "secret" not in str(reason.value)
-
-
-@pytest.mark.parametrize("missing", ["asyncpg", "greenlet"])
-def test_the_extra_is_named_where_it_is_missing(
-    monkeypatch: pytest.MonkeyPatch, missing: str
-) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else name)
-
-    with pytest.raises(ProjectError, match=r"alembic-slipway\[rehearse\]") as reason:
-        require_drivers()
-
-    assert missing in str(reason.value)
 
 
 @pytest.mark.parametrize(

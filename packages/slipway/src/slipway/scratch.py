@@ -4,7 +4,6 @@
 of our own; the database that its URL names is only connected to.
 """
 
-import importlib.util
 import os
 import pkgutil
 import re
@@ -122,19 +121,6 @@ class ScratchServer:
             raise ProjectError(f"{statement} on {self.url!r}: {message_of(error)}") from error
         finally:
             await engine.dispose()
-
-
-def require_drivers() -> None:
-    """Check that what connects to scratch databases is installed.
-
-    Raises:
-        ProjectError: it is not; the message says what to install.
-    """
-    missing = [name for name in ("asyncpg", "greenlet") if not importlib.util.find_spec(name)]
-    if missing:
-        raise ProjectError(
-            f"{' and '.join(missing)} not installed: add the extra, alembic-slipway[rehearse]"
-        )
 
 
 @contextmanager

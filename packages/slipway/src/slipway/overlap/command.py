@@ -1,23 +1,26 @@
 """`slipway overlap`: hold the version that is running against the schema to come."""
 
+from __future__ import annotations
+
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from shutil import which
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from slipway import output, scratch
-from slipway.overlap.checkout import Checkout, checkout, last_line
-from slipway.overlap.checkout import run as program
-from slipway.overlap.rules import RULES
-from slipway.overlap.suite import VARIABLE, Suite, run_tests, understands
-from slipway.overlap.warm import Failure, Warm, upgrade, upgrade_under_service
+from slipway import output, process, scratch
+from slipway.overlap.rules import RULES, VARIABLE
 from slipway.project import history
 from slipway.project.configuration import Configuration, ProjectError, from_arguments
+from slipway.project.extras import require
 from slipway.project.source import Source
 from slipway.report import Finding, Report, check, count, severe
+
+if TYPE_CHECKING:
+    from slipway.overlap.rollout import RolloutFailure
+    from slipway.overlap.trial import Trial
 
 EPILOG = f"""\
 BASE is where this branch left it; it is checked out beside the working tree, with an environment of
@@ -64,7 +67,7 @@ def overlap(configuration: Configuration, base: str, server: str) -> Report:
     """Hold the version at `base` against the revisions that came after it.
 
     Raises:
-        ProjectError: it could not be tried.
+        ProjectError: it could not be trial.
     """
     top = _repository(configuration.root)
     every = history.load(configuration)
@@ -81,61 +84,29 @@ def overlap(configuration: Configuration, base: str, server: str) -> Report:
             rules=RULES,
         )
     commit = history.base_commit(top, base or configuration.base_branch)
-    with (
-        scratch.scratch_server(configuration, server, "overlap") as made,
-        checkout(top, configuration.root, commit) as old,
-    ):
-        tried = _try(made, old, configuration.root, new)
-    return _report(tried, new, configuration.severities)
+    require("rehearse")
+    from slipway.overlap.trial import try_version  # only here: it needs the extra
+
+    with scratch.scratch_server(configuration, server, "overlap") as made:
+        trial = try_version(made, top, configuration, commit, new)
+    return _report(trial, new, configuration.severities)
 
 
 def _repository(root: Path) -> Path:
     if not which("git"):
         raise ProjectError("git is not installed, and knows the version that is running")
-    done = program(["git", "rev-parse", "--show-toplevel"], root)
+    done = process.run(["git", "rev-parse", "--show-toplevel"], cwd=root)
     if done.returncode:
         raise ProjectError(f"{root} is in no git repository, which would know the running version")
     return Path(done.stdout.strip())
 
 
-@dataclass(frozen=True)
-class Tried:
-    """`suite` is None where the tests were not run."""
-
-    version: str
-    warm: Warm
-    suite: Suite | None
-    understood: bool
+# ---- The report
 
 
-def _try(server: scratch.Server, old: Checkout, root: Path, new: list[Source]) -> Tried:
-    before = server.create()
-    variables = scratch.environment(before.url, old.folder)
-    done = old.run("-m", "alembic", "upgrade", "heads", variables=variables)
-    if done.returncode:
-        raise ProjectError(f"the migrations of {old.commit[:12]} fail: {last_line(done)}")
-    after = server.create(before)
-    # Where the revisions stumble over rows, they may still make a schema of none.
-    is_made = not upgrade(root, after, "heads")
-    warm = upgrade_under_service(
-        old, server.create(before), root, new, later=after if is_made else None
-    )
-    understood, suite = understands(old), None
-    if understood and is_made:
-        # The tests make databases of their own, beside the one by which they find the server.
-        variables = scratch.environment(server.create().url, old.folder, server.foreign())
-        suite = run_tests(old, variables, after, before)
-    return Tried(old.commit[:12], warm, suite, understood)
-
-
-# ---- What is told
-
-NARROWER = ("CheckViolationError", "NotNullViolationError")
-
-
-def _report(tried: Tried, new: list[Source], severities: Mapping[str, str]) -> Report:
-    found = tuple(severe(_findings(tried, new[-1]), severities))
-    suite = tried.suite
+def _report(trial: Trial, new: list[Source], severities: Mapping[str, str]) -> Report:
+    found = tuple(severe(_findings(trial, new[-1]), severities))
+    suite = trial.suite
     report = Report(
         title="overlap",
         verdict="",
@@ -143,37 +114,37 @@ def _report(tried: Tried, new: list[Source], severities: Mapping[str, str]) -> R
         looked_at=tuple(source.file for source in new),
         rules=RULES,
         details={
-            "version": tried.version,
+            "version": trial.version,
             "tests": suite.ran if suite else None,
             "failed_tests": dict(suite.failures) if suite else {},
-            "untried_tables": tried.warm.untried,
+            "untried_tables": trial.rollout.untried,
         },
     )
-    return replace(report, verdict=_verdict(report, tried))
+    return replace(report, verdict=_verdict(report, trial))
 
 
-def _findings(tried: Tried, newest: Source) -> Iterator[Finding]:
-    by_cause: dict[tuple[Path, str, str], list[Failure]] = {}
-    for failure in tried.warm.failures:
+def _findings(trial: Trial, newest: Source) -> Iterator[Finding]:
+    by_cause: dict[tuple[Path, str, str], list[RolloutFailure]] = {}
+    for failure in trial.rollout.failures:
         cause = (failure.revision.file, failure.table, failure.error)
         by_cause.setdefault(cause, []).append(failure)
     for failures in by_cause.values():
-        yield _of_service(failures, tried.version)
+        yield _of_service(failures, trial.version)
     by_error: dict[str, list[str]] = {}
-    for test, error in (tried.suite.failures if tried.suite else {}).items():
+    for test, error in (trial.suite.failures if trial.suite else {}).items():
         by_error.setdefault(error, []).append(test)
     for error, tests in by_error.items():
         others = f" and {count(len(tests) - 1, 'other')}" if len(tests) > 1 else ""
         # Which revision did it is not known: the tests see what all of them made.
-        yield _finding("old-test-fails", newest, f"{tests[0]}{others}, of {tried.version}: {error}")
+        yield _finding("old-test-fails", newest, f"{tests[0]}{others}, of {trial.version}: {error}")
 
 
-def _of_service(failures: Sequence[Failure], version: str) -> Finding:
+def _of_service(failures: Sequence[RolloutFailure], version: str) -> Finding:
     first = failures[0]
     if not first.kind:
         return _finding("upgrade-fails", first.revision, first.error)
     name = "stale-plan" if first.is_stale else "old-version-fails"
-    if all(failure.is_extreme for failure in failures) and first.error.startswith(NARROWER):
+    if all(failure.is_narrower for failure in failures):
         name = "narrower-values"
     kinds = ", ".join(failure.kind for failure in failures)
     message = f"{first.table}: {kinds}, as {version} sends it: {first.error}"
@@ -194,15 +165,18 @@ def _finding(name: str, source: Source, message: str, sql: str = "") -> Finding:
     )
 
 
-def _verdict(report: Report, tried: Tried) -> str:
+def _verdict(report: Report, trial: Trial) -> str:
     revisions = count(len(report.looked_at), "new revision")
-    if tried.suite:
-        tests = f"{count(tried.suite.ran, 'test')} of {tried.version}"
-    elif tried.understood:
-        tests = f"no tests of {tried.version}"
+    if trial.suite:
+        tests = f"{count(trial.suite.ran, 'test')} of {trial.version}"
+    elif trial.has_tests:
+        tests = f"no tests of {trial.version}"
     else:
-        tests = f"not its tests: tests/conftest.py of {tried.version} does not know {VARIABLE} yet"
-    untried = tried.warm.untried
-    tables = f", tables without rows: {', '.join(untried)}" if untried else ""
+        tests = (
+            f"not its tests: tests/conftest.py of {trial.version} does not read {VARIABLE}, and "
+            "[tool.slipway.overlap] has no `test`"
+        )
+    untried = trial.rollout.untried
+    tables = f", without all statements for {', '.join(untried)}" if untried else ""
     found = report.counts() or "nothing failed"
-    return f"{tried.version} on {revisions}, serving and {tests}{tables}: {found}."
+    return f"{trial.version} on {revisions}, serving and {tests}{tables}: {found}."

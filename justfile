@@ -23,7 +23,11 @@ test *arguments:
 
 # Run what takes minutes, or a Docker engine
 test-slow *arguments:
-    uv run pytest --numprocesses 4 --dist worksteal -m "slow or docker" "$@"
+    uv run pytest --numprocesses 4 --dist worksteal -m "(slow or docker) and not timing" "$@"
+
+# Run what measures how long requests wait, with fewer tests at once
+test-timing *arguments:
+    uv run pytest --numprocesses 2 --dist worksteal -m timing "$@"
 
 # Run each benchmark for a moment: they work, whatever they measure
 test-benchmarks *arguments:

@@ -19,9 +19,20 @@ SLOW = 1.5
 LOCK_TIMEOUT = 0.3
 
 
-def roll_out(old: Release, releases: Sequence[Release], database: str, folder: Path) -> Outcome:
+def roll_out(
+    old: Release,
+    releases: Sequence[Release],
+    database: str,
+    folder: Path,
+    *,
+    slow: float = SLOW,
+) -> Outcome:
     """Serve the old version twice behind a proxy, then replace it by one release after the other:
-    migrate, then start one replica anew, then the next."""
+    migrate, then restart one replica, then the next.
+
+    Args:
+        slow: how long the slow client's transaction stays open, in seconds.
+    """
     steps, problem = Steps(), None
     with (
         replicas(old, database, folder) as running,
@@ -30,14 +41,14 @@ def roll_out(old: Release, releases: Sequence[Release], database: str, folder: P
     ):
         for number, release in enumerate(releases, 1):
             steps.begin(f"migrate to {number}")
-            if problem := _migrate(release, database):
+            if problem := _migrate(release, database, slow):
                 break
             replace(running, release, proxy, steps)
     return Outcome(requests, steps, problem)
 
 
-def _migrate(release: Release, database: str) -> str | None:
-    with slow_client(database):
+def _migrate(release: Release, database: str, slow: float) -> str | None:
+    with slow_client(database, slow):
         done = release.run(
             *("alembic", "upgrade", "head"),
             check=False,
@@ -59,9 +70,9 @@ def replace(running: Sequence[Replica], release: Release, proxy: Proxy, steps: S
 
 
 @contextmanager
-def slow_client(url: str) -> Iterator[None]:
-    """A client that has changed a row of each table, and ends its transaction `SLOW`
-    seconds after somebody first waits for it."""
+def slow_client(url: str, slow: float) -> Iterator[None]:
+    """A client that has changed a row of each table, and ends its transaction so many seconds
+    after somebody first waits for it."""
     ended = threading.Event()
     with psycopg.connect(url) as connection, psycopg.connect(url, autocommit=True) as observer:
         # Nobody else changes these rows.
@@ -72,7 +83,7 @@ def slow_client(url: str) -> Iterator[None]:
         def be_slow() -> None:
             while not ended.wait(0.05):
                 if observer.execute(WAITING, (pid,)).fetchone() != (0,):
-                    ended.wait(SLOW)
+                    ended.wait(slow)
                     break
             connection.rollback()
 

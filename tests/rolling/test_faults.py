@@ -21,7 +21,7 @@ from tests.rolling.replicas import Release, Replica, release, replicas
 from tests.rolling.rollout import replace
 from tests.test_probes import hung
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timing]
 
 LIVE, USERS, POSTS = "/health/live", "/api/v1/users", "/api/v1/posts"
 # How long a request may wait for a connection of the pool, for a new one, and for a statement: the

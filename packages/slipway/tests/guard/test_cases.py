@@ -1,22 +1,26 @@
 """Migrations of all kinds with the exact rules that they break."""
 
-import tomllib
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from packages.slipway.tests.guard.project import Case, broken_rules, each, judge_all
+from packages.slipway.tests.guard.catalogue import BASE, CASES, FOLDER
+from packages.slipway.tests.guard.project import Case, broken_rules, judge_all
+from slipway.guard.rules import compatibility
 
-FOLDER = Path(__file__).parent
-CATALOGUE = tomllib.loads((FOLDER / "cases.toml").read_text())
-MORE = tomllib.loads((FOLDER / "more_cases.toml").read_text())
-CASES = [*each(CATALOGUE["case"]), *each(MORE["case"])]
+# The module of each rule.
+CHECKS = {
+    name: module.stem
+    for module in Path(compatibility.__file__).parent.glob("*.py")
+    for name in re.findall(r'name="([\w-]+)"', module.read_text())
+}
 
 
 @pytest.fixture(scope="module")
 def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
-    return judge_all(tmp_path_factory.mktemp("cases"), CATALOGUE["base"], CASES)
+    return judge_all(tmp_path_factory.mktemp("cases"), BASE, CASES)
 
 
 @pytest.mark.representative
@@ -29,8 +33,11 @@ def test_a_migration_breaks_exactly_these_rules(
     assert broken_rules(found) == case.expected(), found
 
 
-def test_every_case_is_there_once() -> None:
-    assert len({case.id for case in CASES}) == len(CASES) >= 96
+def test_every_case_exists_once_in_the_file_of_its_first_rule() -> None:
+    assert len({case.id for case in CASES}) == len(CASES) >= 268
+    for case in CASES:
+        check = CHECKS[case.rules[0]] if case.rules else "clean"
+        assert f'id = "{case.id}"' in (FOLDER / f"{check}.toml").read_text(), case.id
 
 
 def at(findings: dict[str, list[dict[str, Any]]], case: str) -> dict[str, Any]:

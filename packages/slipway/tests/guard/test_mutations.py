@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from packages.slipway.tests.guard.catalogue import BASE, CASES, REHEARSED
 from packages.slipway.tests.guard.project import (
     HELPERS,
     Case,
@@ -17,7 +18,6 @@ from packages.slipway.tests.guard.project import (
     broken_rules,
     judge_all,
 )
-from packages.slipway.tests.guard.test_cases import CASES, CATALOGUE
 from slipway.guard.record import RecordedStatement, record
 from slipway.guard.sql.lexer import tokens
 
@@ -117,9 +117,7 @@ def mutations(
         (way, replace(case, id=f"m{number}_{case.id}"[:30]), case.id)
         for number, (way, case) in enumerate(mutated(tmp_path_factory.mktemp("originals")))
     ]
-    findings = judge_all(
-        tmp_path_factory.mktemp("mutations"), CATALOGUE["base"], [case for _, case, _ in named]
-    )
+    findings = judge_all(tmp_path_factory.mktemp("mutations"), BASE, [case for _, case, _ in named])
     return [(f"{name} {way}", case, findings.get(case.id, [])) for way, case, name in named]
 
 
@@ -127,7 +125,7 @@ def mutations(
 def test_another_way_to_write_it_changes_nothing(
     mutations: list[tuple[str, Case, list[dict[str, Any]]]],
 ) -> None:
-    assert len(mutations) > 5 * len(CATALOGUE["case"])
+    assert len(mutations) > 5 * len(REHEARSED)
     wrong = {
         name: (case.expected(), broken_rules(found))
         for name, case, found in mutations

@@ -1,19 +1,16 @@
 """What PostgreSQL does in migrations of all kinds, seen by the trace."""
 
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from packages.slipway.tests.guard.project import Case, each
+from packages.slipway.tests.guard.catalogue import BASE, REHEARSED
+from packages.slipway.tests.guard.project import Case
 from packages.slipway.tests.rehearse.project import rehearsed, trace_all
-from packages.slipway.tests.rows import ROOT
 from slipway.rehearse.trace.child import MigrationRun
 from slipway.rehearse.trace.findings import statement_findings
 
-CATALOGUE = tomllib.loads((ROOT / "packages/slipway/tests/guard/cases.toml").read_text())
-CASES = list(each(CATALOGUE["case"]))
 FACTS = {
     "rewritten-under-lock": "rewrite",
     "scanned-under-lock": "scan",
@@ -34,15 +31,15 @@ def runs(
     server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, MigrationRun]]:
     folder = tmp_path_factory.mktemp("cases")
-    with rehearsed(server, folder, "catalogue", CATALOGUE["base"]) as project:
-        revisions = project.add_cases(CASES)
+    with rehearsed(server, folder, "catalogue", BASE) as project:
+        revisions = project.add_cases(REHEARSED)
         found = trace_all(project, server, revisions.values())
         yield dict(zip(revisions, found, strict=True))
 
 
 @pytest.mark.representative
 @pytest.mark.slow
-@pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in CASES])
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in REHEARSED])
 def test_the_trace_finds_exactly_what_postgresql_does(
     runs: dict[str, MigrationRun], case: Case
 ) -> None:

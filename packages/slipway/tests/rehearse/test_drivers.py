@@ -138,6 +138,7 @@ EFFECTS = {
 }
 
 
+@pytest.mark.representative
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("driver", "template"),

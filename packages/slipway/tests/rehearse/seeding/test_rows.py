@@ -32,6 +32,49 @@ def test_many_rows_are_as_valid_as_few(database: Database, shape: Shape) -> None
         assert done.rows >= shape.fewer.get(title, 50)
 
 
+@pytest.mark.parametrize(
+    ("columns", "rows"),
+    [
+        ("a kind, b boolean", 8),
+        ("a kind, b boolean, c kind", 32),
+        ("a boolean, b boolean, c boolean", 8),
+    ],
+)
+def test_columns_that_must_not_repeat_together_take_all_combinations(
+    database: Database, columns: str, rows: int
+) -> None:
+    names = ", ".join(column.split()[0] for column in columns.split(", "))
+    database.run(
+        "CREATE TYPE kind AS ENUM ('one', 'two', 'three', 'four')",
+        f"CREATE TABLE t ({columns}, PRIMARY KEY ({names}))",
+    )
+
+    assert database.fill(rows)["t"].rows == rows
+
+
+# Each by a function or a cast, so that no constant of the check is a beginning.
+@pytest.mark.parametrize(
+    "check",
+    [
+        "v = upper(v) AND v <> lower(v)",
+        "v::numeric > 0",
+        "v = lower(v) AND v !~ '[0-9]' AND v <> ''",
+        "v = upper(v) AND v !~ '[0-9]' AND v <> ''",
+        "v::date IS NOT NULL",
+        "v::uuid IS NOT NULL",
+        "v::inet IS NOT NULL",
+        "json_typeof(v::json) = 'object'",
+        "v = initcap(v)",
+        "strpos(v, '@') > 1 AND v = lower(v)",
+        "starts_with(v, 'https://')",
+    ],
+)
+def test_text_in_a_format_of_its_own_is_found(database: Database, check: str) -> None:
+    database.run(f"CREATE TABLE t (v text NOT NULL UNIQUE CHECK ({check}))")
+
+    assert database.fill(50)["t"].rows == 50
+
+
 PROBLEMS = {
     "a check that nothing meets": (
         "CREATE TABLE t (n int NOT NULL, CONSTRAINT never CHECK (n > 5 AND n < 5))",

@@ -83,7 +83,8 @@ def clear(
         traced = tuple(_of_line(found, statements)) if server == production else ()
         if found.rule in DISPROOFS and RULES[found.rule].locks and _disproved(found, traced, rows):
             read_ = sum(rows[table] for table in {t for s in traced for t in s.locks})
-            reason = f"rehearsed on PostgreSQL {server} with {count(read_, 'row')}: it was not so"
+            rows_ = count(read_, "row")
+            reason = f"not observed in a rehearsal on PostgreSQL {server} with {rows_}"
             cleared.append(replace(found, reason=reason))
         else:
             kept.append(found)

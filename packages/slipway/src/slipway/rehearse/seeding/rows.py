@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from slipway.errors import message_of, sqlstate
 from slipway.rehearse.seeding.candidates import NOTHING, candidates, mentioned_in
 from slipway.rehearse.seeding.catalogue import (
     CatalogColumn,
@@ -539,11 +540,11 @@ KINDS = {
 def reason(error: DBAPIError) -> str:
     """What PostgreSQL refused, by the name of the constraint where it says one."""
     cause: Any = getattr(error.orig, "__cause__", None)
-    kind = KINDS.get(getattr(cause, "sqlstate", None) or "", "")
+    kind = KINDS.get(sqlstate(error), "")
     names = {name: getattr(cause, name, None) for name in ("column_name", "constraint_name")}
     if kind and any(names[name] and f"{{{name}}}" in kind for name in names):
         return kind.format(**names)
-    return str(cause or error.orig).partition("\n")[0]
+    return message_of(cause or error)
 
 
 def _problem(table: CatalogTable, text: str) -> str:

@@ -34,7 +34,8 @@ def test_each_command_of_this_alembic_is_known() -> None:
     source = Path(alembic.command.__file__).read_text()
     names = set(re.findall(r"\bfn=(\w+)", source))
 
-    assert names == ALEMBIC.keys()
+    assert names
+    assert names <= ALEMBIC.keys()
 
 
 def test_a_command_that_is_not_known_is_refused(history: History) -> None:

@@ -9,6 +9,7 @@ import psutil
 import psycopg
 import pytest
 
+from packages.slipway.tests.drivers import Project
 from packages.slipway.tests.history import History
 from packages.slipway.tests.processes import run, until
 from packages.slipway.tests.runner.test_run import COLUMN, SLEEPING, TABLE, add_slow
@@ -17,11 +18,11 @@ from slipway import devdb
 RUNNERS = "SELECT pid FROM pg_stat_activity WHERE application_name ~ '^migrate'"
 
 
-@pytest.fixture
-def history(tmp_path: Path) -> Iterator[History]:
+@pytest.fixture(params=["asyncpg", "psycopg"])
+def history(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[History]:
     """A history on a server of its own, which may be harmed."""
     with devdb.temporary_server() as url:
-        yield History(tmp_path, url)
+        yield Project(tmp_path, url, request.param)
 
 
 def postmaster(history: History) -> psutil.Process:

@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from sqlalchemy import Connection
 
@@ -26,7 +26,8 @@ def cancelled_by_signals(connection: Connection) -> Iterator[None]:
 
     def cancel() -> None:
         while reader.recv(1):  # the number of a signal; nothing once the other end is closed
-            driver_connection.cancel()
+            with suppress(connection.dialect.loaded_dbapi.Error):  # it may be lost by now
+                driver_connection.cancel()
 
     # Python writes the number from C, whatever it waits for.
     before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)

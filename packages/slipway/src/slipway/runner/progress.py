@@ -1,4 +1,4 @@
-"""Tells how a run goes on: a line for each revision, and on a terminal a sign of life meanwhile."""
+"""Shows the progress of a run: a line for each revision, and a spinner on a terminal."""
 
 import logging
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ log = logging.getLogger(f"alembic.{__name__}")
 
 @contextmanager
 def reported(migration: MigrationContext) -> Iterator[None]:
-    """Report each revision that is applied or reverted within the block, with its duration."""
+    """Log each revision that is applied or reverted within the block, with its duration."""
     began = monotonic()
 
     def report(*, step: Any, **_: Any) -> None:
@@ -27,7 +27,10 @@ def reported(migration: MigrationContext) -> Iterator[None]:
             done = "Noted"
         revision = step.up_revision_id
         log.info(
-            *("%s %s in %.2f s", done, revision, seconds),
+            "%s %s in %.2f s",
+            done,
+            revision,
+            seconds,
             extra={"revision": revision, "duration": seconds},
         )
         spinner.reset(task)

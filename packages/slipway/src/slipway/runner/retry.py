@@ -41,7 +41,10 @@ def run_with_retries(migration: MigrationContext, attempts: int) -> None:
                     raise MigrationError(_blocked(attempts, blockers)) from error
                 log.info(
                     "Attempt %s of %s: %s; trying again in %.1f s",
-                    *(attempt, attempts, message_of(error), pause),
+                    attempt,
+                    attempts,
+                    message_of(error),
+                    pause,
                 )
                 sleep(connection, pause)
             else:

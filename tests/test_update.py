@@ -19,6 +19,7 @@ import pytest
 
 from packages.slipway.tests.processes import git, run
 from packages.vendored_wheel import build, version
+from slipway.project import renamed
 from tests.conftest import ROOT
 from tests.project import Project
 from tests.test_render import CI, EXAMPLE, MIGRATION, commands
@@ -459,8 +460,8 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    create_index_concurrently("ix_users_name", "users", ["name"])
-    drop_index_concurrently("ix_users_name", "users")
+    create_index_concurrently("ix_users_full_name", "users", ["full_name"])
+    drop_index_concurrently("ix_users_full_name", "users")
 
 
 def downgrade() -> None:
@@ -529,3 +530,7 @@ def test_a_project_with_the_library_as_code_of_its_own_moves_to_the_library(make
     project.just("migrate-up")
     project.just("backfill", "lower_emails")
     project.just("test", "tests/backfills", "tests/test_migrations.py", "tests/core/health")
+
+
+def test_the_update_and_the_library_show_the_same_command_for_old_imports() -> None:
+    assert renamed.REWRITE in (ROOT / "copier.yml").read_text("utf-8")

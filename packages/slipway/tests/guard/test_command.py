@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-import slipway.guard.rules  # noqa: F401  registers them
 from packages.slipway.tests.guard.project import GuardProject
 from packages.slipway.tests.rows import ROOT
-from slipway.guard.rule import RULES
+from slipway.guard.rules import RULES
 
 DROP = 'op.execute("DROP TABLE t")'
 TRIGGER = 'op.execute("CREATE TRIGGER a BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()")'
@@ -125,6 +124,17 @@ def test_the_version_of_postgresql_changes_the_advice(project: GuardProject) -> 
 
     assert "postgresql_not_valid" in before["instead"]
     assert "NOT NULL a NOT VALID" in after["instead"]
+
+
+def test_the_guide_of_the_project_is_named_where_it_has_one(project: GuardProject) -> None:
+    file = project.add("next", DROP, "base")
+    before = project.guard(file).report["verdict"]
+    project.configure('[tool.slipway]\ndocumentation = "docs/migrations.md"\n')
+    after = project.guard(file).report["verdict"]
+
+    assert "docs/migrations.md" not in before
+    assert after.endswith("docs/migrations.md")
+    assert "docs/migrations.md" not in project.guard("--since", "next").report["verdict"]
 
 
 def test_alembic_ini_is_read_too(tmp_path: Path) -> None:

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-import slipway.guard.rules  # noqa: F401  registers them
 from packages.slipway.tests.guard.project import GuardProject
-from slipway.guard.rule import RULES
+from slipway.guard.rules import RULES
 
 BASE = """
 CREATE TYPE mood AS ENUM ('sad', 'happy')

@@ -6,12 +6,10 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-import slipway.guard.rules  # noqa: F401  registers them
 from slipway.guard.lock_modes import strong_locks
 from slipway.guard.record import RecordedStatement, Recording, record
 from slipway.guard.rule import (
     REVISION_CHECKS,
-    RULES,
     STATEMENT_CHECKS,
     Problem,
     RevisionContext,
@@ -19,6 +17,7 @@ from slipway.guard.rule import (
     finding,
     problem,
 )
+from slipway.guard.rules import RULES
 from slipway.guard.schema import Moment, Schema
 from slipway.guard.sql.model import Name, Statement
 from slipway.guard.sql.parser import parse

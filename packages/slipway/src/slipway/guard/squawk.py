@@ -73,7 +73,7 @@ def _ask(
         if not places:
             return []
         command = [program, "--reporter=json", f"--pg-version={postgresql}.0", *options, *places]
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             command, cwd=folder, capture_output=True, encoding="utf-8", check=False
         )
         try:

@@ -180,8 +180,8 @@ def base_commit(top: Path, branch: str = "") -> str:
 
 def _git(folder: Path, *arguments: str, check: bool = True) -> str:
     try:
-        done = subprocess.run(  # noqa: S603
-            ["git", "-C", str(folder), *arguments],  # noqa: S607
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
             capture_output=True,
             encoding="utf-8",
             errors="surrogateescape",

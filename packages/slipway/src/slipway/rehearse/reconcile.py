@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import slipway.guard.rules  # noqa: F401  registers them
-from slipway.guard.rule import RULES
+from slipway.guard.rules import RULES
 from slipway.locks import is_strong
 from slipway.project.source import read
 from slipway.rehearse.model import TracedStatement

@@ -29,7 +29,8 @@ def imported(file: Path) -> set[str]:
 
 
 def test_a_new_project_has_little_code_and_all_of_it_is_its_own() -> None:
-    python = list(SOURCE.rglob("*.py"))
+    # A project has one of the two forms of the first revision.
+    python = [file for file in SOURCE.rglob("*.py") if "for_postgresql_17" not in file.name]
 
     assert {file.relative_to(SOURCE).parts[0] for file in python} == {"app", "migrations"}
     assert sum(len(file.read_text("utf-8").splitlines()) for file in python) <= 2900

@@ -55,10 +55,9 @@ class Checkout:
         self, *arguments: str, variables: Mapping[str, str]
     ) -> subprocess.CompletedProcess[str]:
         """Run its Alembic on a scratch database."""
-        options = [f"--config={file}" for file in self.alembic_files if file]
-        return self.run(
-            *("-m", "alembic", *options, f"--name={self.section}", *arguments), variables=variables
-        )
+        files = [f"--config={file}" for file in self.alembic_files if file]
+        command = ["-m", "alembic", *files, f"--name={self.section}", *arguments]
+        return self.run(*command, variables=variables)
 
 
 @contextmanager
@@ -127,8 +126,9 @@ def _install(folder: Path, venv: Path, settings: OverlapSettings) -> Path:
     if (folder / "uv.lock").is_file() or ((folder / "pyproject.toml").is_file() and _has_uv()):
         required(["uv", "sync", "--quiet"], folder, {"UV_PROJECT_ENVIRONMENT": str(venv)})
         return _python(venv)
+    needed = _needed(folder)
     required([sys.executable, "-m", "venv", str(venv)], folder)
-    required([str(_python(venv)), "-m", "pip", "install", "--quiet", *_needed(folder)], folder)
+    required([str(_python(venv)), "-m", "pip", "install", "--quiet", *needed], folder)
     return _python(venv)
 
 

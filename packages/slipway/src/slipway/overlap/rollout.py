@@ -12,7 +12,7 @@ from sqlalchemy import pool
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from slipway import interrupts, process
-from slipway.overlap import statements as statements_program
+from slipway.overlap import statements
 from slipway.overlap.checkout import Checkout, last_line, run_redirected
 from slipway.project.configuration import Configuration, ProjectError
 from slipway.project.source import Source
@@ -78,9 +78,9 @@ def upgrade_under_service(
     url = database.url.render_as_string(hide_password=False)
     failures: list[RolloutFailure] = []
     with tempfile.TemporaryDirectory(prefix="overlap-") as folder:
-        statements = Path(folder, "statements")
-        untried = _write_statements(old, database, statements)
-        command = [sys.executable, "-m", "slipway.overlap.service", url, str(statements)]
+        file = Path(folder, "statements")
+        untried = _write_statements(old, database, file)
+        command = [sys.executable, "-m", "slipway.overlap.service", url, str(file)]
         with process.json_lines(command) as service:
             _answer(service)
             for revision in revisions:
@@ -96,10 +96,8 @@ def upgrade_under_service(
 
 def _write_statements(old: Checkout, database: ScratchDatabase, file: Path) -> tuple[str, ...]:
     """Write the statements of the old version; return the tables of which some are missing."""
-    done = old.run(
-        *(statements_program.__file__, str(file), *old.alembic_files, old.section),
-        variables=environment(database.url, old.folder),
-    )
+    command = [statements.__file__, str(file), *old.alembic_files, old.section]
+    done = old.run(*command, variables=environment(database.url, old.folder))
     if done.returncode:
         raise ProjectError(f"the models of {old.commit[:12]} cannot be read: {last_line(done)}")
     found: dict[str, Any] = pickle.loads(file.read_bytes())  # noqa: S301  of the project's code
@@ -122,8 +120,10 @@ def upgrade(configuration: Configuration, database: ScratchDatabase, revision: s
         ProjectError: `env.py` connects to another database.
     """
     scratch = environment(database.url, configuration.root)
+    command = ["-m", "alembic", *configuration.arguments, "upgrade", revision]
     done = run_redirected(
-        *(sys.executable, "-m", "alembic", *configuration.arguments, "upgrade", revision),
+        sys.executable,
+        *command,
         folder=configuration.root,
         variables=process.environment(scratch, search_path=configuration.search_path),
     )

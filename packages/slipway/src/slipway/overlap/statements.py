@@ -198,12 +198,26 @@ def _compiled(statement: Any, dialect: sa.Dialect) -> tuple[str, tuple[Any, ...]
     return compiled.string, tuple(values)
 
 
-PLAIN = (
-    *(type(None), bool, int, float, str, bytes, decimal.Decimal, uuid.UUID),
-    *(datetime.date, datetime.time, datetime.datetime, datetime.timedelta, datetime.timezone),
-    *(ipaddress.IPv4Address, ipaddress.IPv4Interface, ipaddress.IPv4Network),
-    *(ipaddress.IPv6Address, ipaddress.IPv6Interface, ipaddress.IPv6Network),
-)
+PLAIN = {
+    type(None),
+    bool,
+    int,
+    float,
+    str,
+    bytes,
+    decimal.Decimal,
+    uuid.UUID,
+    datetime.date,
+    datetime.time,
+    datetime.datetime,
+    datetime.timedelta,
+    ipaddress.IPv4Address,
+    ipaddress.IPv4Interface,
+    ipaddress.IPv4Network,
+    ipaddress.IPv6Address,
+    ipaddress.IPv6Interface,
+    ipaddress.IPv6Network,
+}
 
 
 def _is_plain(value: Any) -> bool:

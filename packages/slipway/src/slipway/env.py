@@ -162,6 +162,8 @@ def command_line_errors() -> Iterator[None]:
 
 # ---- The URL
 
+WHERE = "set sqlalchemy.url in Alembic's configuration, url= in env.py or -x url= at the command"
+
 
 def _find_url(url: str | URL | None) -> URL | None:
     found = context.get_x_argument(as_dictionary=True).get("url") or url or _configured_url()
@@ -200,9 +202,6 @@ def _configured_url() -> str | None:
             "sqlalchemy.url of Alembic's configuration cannot be read: write each % in it as %%"
         ) from error
     return table.get("url") if isinstance(table, dict) else url
-
-
-WHERE = "set sqlalchemy.url in Alembic's configuration, url= in env.py or -x url= at the command"
 
 
 def _require_url(url: URL | None) -> URL:

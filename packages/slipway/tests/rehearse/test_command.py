@@ -370,7 +370,7 @@ def test_the_first_revisions_meet_nobody(project: Rehearsing) -> None:
 
     assert code == 0
     assert "0 tables" in printed.splitlines()[-1]
-    assert "nobody was there to wait" in printed.splitlines()[-1]
+    assert "there were no tables to request" in printed.splitlines()[-1]
     assert "alembic_version" not in printed
 
 

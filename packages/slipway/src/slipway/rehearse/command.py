@@ -148,7 +148,7 @@ def _write(file: Path, text: str) -> None:
         raise ProjectError(f"{file}: {error.strerror}") from error
 
 
-# ---- What is told
+# ---- The report
 
 
 def _report(result: RehearsalResult, sources: Sequence[Source]) -> Report:
@@ -182,7 +182,7 @@ def _statement(step: stats.StatementStats) -> dict[str, Any]:
 def _verdict(report: Report, result: RehearsalResult) -> str:
     tables = stats.table_stats(result.rehearsal)
     revisions = count(len(report.looked_at), "revision")
-    served = _served(tables) if tables else "nobody was there to wait"
+    served = _served(tables) if tables else "there were no tables to request"
     untried = [f"not all rows in {problem}" for problem in result.unfilled]
     untried += [f"not all requests to {table}: {why}" for table, why in result.silent.items()]
     return (

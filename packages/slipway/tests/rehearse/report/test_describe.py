@@ -24,10 +24,10 @@ from slipway.rehearse.report.stats import StatementStats, statement_stats
         ),
         (
             "ALTER TABLE a VALIDATE CONSTRAINT fk",
-            "Checks the rows there are for constraint fk (a)",
+            "Checks existing rows for constraint fk (a)",
         ),
         ("CREATE INDEX i ON a (b)", "Builds index i on a"),
-        ("CREATE INDEX CONCURRENTLY i ON a (b)", "Builds index i on a while others work"),
+        ("CREATE INDEX CONCURRENTLY i ON a (b)", "Builds index i on a without blocking writes"),
         ("DROP TABLE a, b", "Drops table a, b"),
         ("ALTER TYPE mood ADD VALUE 'late'", "Adds value late (mood)"),
         ("UPDATE a SET b = 1", "Changes rows of a"),
@@ -58,27 +58,27 @@ def step(
 @pytest.mark.parametrize(
     ("locks", "held", "who", "words"),
     [
-        ({"a": "ACCESS EXCLUSIVE"}, {}, "everybody", "needs a alone for 2 ms"),
-        ({"a": "SHARE"}, {}, "writers", "lets nobody write to a for 2 ms"),
-        ({"a": "SHARE UPDATE EXCLUSIVE"}, {}, "nobody", "nobody waits for it; took 2 ms"),
-        ({}, {}, "nobody", "nobody waits for it; took 2 ms"),
+        ({"a": "ACCESS EXCLUSIVE"}, {}, "everybody", "blocks reads and writes of a for 2 ms"),
+        ({"a": "SHARE"}, {}, "writers", "blocks writes to a for 2 ms"),
+        ({"a": "SHARE UPDATE EXCLUSIVE"}, {}, "nobody", "blocks nothing; took 2 ms"),
+        ({}, {}, "nobody", "blocks nothing; took 2 ms"),
         (
             {"a": "SHARE ROW EXCLUSIVE", "b": "SHARE ROW EXCLUSIVE"},
             {},
             "writers",
-            "lets nobody write to a and b for 2 ms",
+            "blocks writes to a and b for 2 ms",
         ),
         (
             {"b": "ROW EXCLUSIVE"},
             {"a": "ACCESS EXCLUSIVE"},
             "everybody",
-            "still keeps everybody from a for 2 ms",
+            "still blocks reads and writes of a for 2 ms",
         ),
         (
             {"b": "SHARE"},
             {"a": "ACCESS EXCLUSIVE"},
             "everybody",
-            "lets nobody write to b, still keeps everybody from a for 2 ms",
+            "blocks writes to b, still blocks reads and writes of a for 2 ms",
         ),
     ],
 )

@@ -19,7 +19,7 @@ ACTIONS = {
     "SET DEFAULT": "sets the default of {name}",
     "DROP DEFAULT": "removes the default of {name}",
     "DROP CONSTRAINT": "drops constraint {name}",
-    "VALIDATE CONSTRAINT": "checks the rows there are for constraint {name}",
+    "VALIDATE CONSTRAINT": "checks existing rows for constraint {name}",
     "RENAME CONSTRAINT": "renames constraint {name} to {new_name}",
     "RENAME TO": "renames it to {new_name}",
     "ADD VALUE": "adds value {name}",
@@ -65,7 +65,7 @@ def _does(statement: Statement) -> str:
     words = KINDS.get(statement.kind, "") if target else ""
     words = words.format(target=target, table=statement.table)
     concurrent = words and "CONCURRENTLY" in statement.flags
-    return f"{words} while others work" if concurrent else words
+    return f"{words} without blocking writes" if concurrent else words
 
 
 def _action(action: Action) -> str:
@@ -92,15 +92,15 @@ def cut(text: str, most: int) -> str:
 
 
 def waiting(step: StatementStats) -> Waiting:
-    """Who of the service waits for a statement."""
+    """Which requests of the service wait for a statement."""
     modes: list[Waiting] = [mode.waiting for mode in step.blocking.values()]
     return "everybody" if "everybody" in modes else "writers" if modes else "nobody"
 
 
 def needs(step: StatementStats) -> str:
-    """Whom a statement keeps waiting, and for how long: `needs items alone for 2 ms`."""
+    """What a statement blocks, and for how long: `blocks reads and writes of items for 2 ms`."""
     if not step.blocking:
-        return f"nobody waits for it; {took(step)}"
+        return f"blocks nothing; {took(step)}"
     taken = strongest(step.statement.locks)
     seconds = _blocked(step)
     lasting = f" for {duration(seconds)}" if step.runs else ""
@@ -117,12 +117,12 @@ def needs(step: StatementStats) -> str:
 
 
 NEEDS: Mapping[Waiting, str] = {
-    "everybody": "needs {} alone",
-    "writers": "lets nobody write to {}",
+    "everybody": "blocks reads and writes of {}",
+    "writers": "blocks writes to {}",
 }
 STILL: Mapping[Waiting, str] = {
-    "everybody": "still keeps everybody from {}",
-    "writers": "still keeps writers from {}",
+    "everybody": "still blocks reads and writes of {}",
+    "writers": "still blocks writes to {}",
 }
 
 
@@ -145,7 +145,7 @@ def more(step: StatementStats) -> list[str]:
     facts = []
     if step.statement.rewritten:
         tables = _list(step.statement.rewritten)
-        facts.append(f"writes {tables} anew, every row of it")
+        facts.append(f"rewrites every row of {tables}")
     for table, rows in step.statement.scanned.items():
         facts.append(f"reads {rows:,} rows of {table}")
     if failed := step.failed:

@@ -35,7 +35,7 @@ HEIGHT = 64  # of a lane, in pixels
 MOST_MARKS, MOST_CROSSES = 40_000, 6_000
 MOST_STEPS, MOST_BARS = 300, 100
 MOST_SQL, MOST_SQL_OF_ALL = 4000, 400_000  # characters
-FEW_TABLES = 6  # are all shown, of more those that nobody noticed are folded
+FEW_TABLES = 6  # are all shown; of more, those without effect on requests are folded
 # Slower than this, people notice (Nielsen, Usability Engineering, chapter 5).
 NOTICED = 0.1
 SHORTEST = 0.0005  # seconds at the foot of a lane
@@ -201,7 +201,9 @@ def _picture(rehearsal: Rehearsal) -> Picture:
         ],
         lock_timeout=Line(
             y=axes.y(rehearsal.lock_timeout),
-            label=f"lock timeout {describe.duration(rehearsal.lock_timeout)}",
+            label=f"lock timeout {describe.duration(rehearsal.lock_timeout)}"
+            if rehearsal.lock_timeout
+            else "no lock timeout",
         ),
         noise=Line(y=axes.y(quiet.longest), label=f"noise {describe.duration(quiet.longest)}")
         if quiet.requests
@@ -214,7 +216,7 @@ def _picture(rehearsal: Rehearsal) -> Picture:
 
 
 def _axes(rehearsal: Rehearsal, all_steps: Iterable[StatementStats]) -> Axes:
-    """From a little before the first statement until everybody it kept waiting has been served."""
+    """From a little before the first statement until all requests that waited have been served."""
     requests = rehearsal.requests
     spans = [(one.started, one.started + one.seconds) for one in rehearsal.applied]
     spans += [(run.started, run.released) for step in all_steps for run in step.runs]
@@ -283,7 +285,7 @@ def _row(number: int, step: StatementStats, axes: Axes) -> Row:
 
 
 def _merged(times: Iterable[tuple[float, float]], axes: Axes) -> list[Span]:
-    """Spans without gaps that nobody would see."""
+    """Spans without gaps that are too small to see."""
     ends: list[tuple[float, float]] = []
     seen = (axes.end - axes.begin) / MOST_BARS
     for begin, end in sorted(times):

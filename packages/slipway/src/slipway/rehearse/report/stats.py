@@ -54,7 +54,7 @@ def table_stats(rehearsal: Rehearsal) -> tuple[TableStats, ...]:
 
 
 def noise(requests: Iterable[Request]) -> Latency:
-    """What requests took that touch no table: less than that says nothing about a migration."""
+    """What requests took that touch no table: differences below that are noise."""
     return latency([request for request in requests if request.kind == CONTROL])
 
 
@@ -102,7 +102,7 @@ class StatementStats:
 
     @property
     def blocking(self) -> Mapping[str, Mode]:
-        """The tables whose readers or writers wait while it runs, whoever took the lock."""
+        """The tables whose reads or writes wait while it runs, whichever statement locked them."""
         locks = strongest(self.statement.held, self.statement.locks)
         return {table: mode for table, mode in locks.items() if mode.blocks_requests}
 

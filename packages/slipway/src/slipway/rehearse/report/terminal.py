@@ -29,7 +29,7 @@ COLOURS = {"everybody": "red", "writers": "yellow", "nobody": "green"}
 WHO_WAITS = {
     "everybody": "reads and writes wait",
     "writers": "writes wait",
-    "nobody": "nobody waits",
+    "nobody": "nothing waits",
 }
 
 
@@ -70,7 +70,7 @@ def show(rehearsal: Rehearsal, console: Console) -> None:
         _print(
             console,
             f"Requests that touch no table took up to {describe.duration(quiet.longest)}: "
-            "less than that says nothing.",
+            "differences below that are noise.",
             "dim",
         )
 

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from slipway.rehearse.seeding.catalogue import CatalogTable, Check, mentioned, quoted
 
-# What is tried at once, how many ways are mixed in the end, and rows at which they begin anew.
+# What is tried at once, how many ways are mixed in the end, and rows at which they start again.
 COMBINATIONS = 2000
 MIXED = 50
 SAMPLED = 30
@@ -303,7 +303,7 @@ class _Solver:
         return True
 
     def _samples(self, sources: Sequence[ValueSource]) -> list[int]:
-        """Numbers of rows that are tried: some, and those at which options begin anew."""
+        """Numbers of rows that are tried: some, and those at which options start again."""
         ends = {option.distinct for source in sources for option in source.options}
         around = {end - by for end in ends if end for by in (0, 1) if by < end <= self.count}
         return sorted({*self.samples, *sorted(around)[:SAMPLED]})

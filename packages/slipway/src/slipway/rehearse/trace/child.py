@@ -50,7 +50,7 @@ def trace(
     direction: str = "upgrade",
     seconds: float = SECONDS,
 ) -> MigrationRun:
-    """Migrate and ask PostgreSQL what each statement did; nobody else may be at work there.
+    """Migrate and ask PostgreSQL what each statement did; the database must have no other users.
 
     Args:
         url: of the scratch database, for asyncpg.

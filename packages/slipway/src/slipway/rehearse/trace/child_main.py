@@ -102,7 +102,7 @@ class Observer:
     # ---- Revisions
 
     def observed(self, step: RevisionStep) -> RevisionStep:
-        """A step of Alembic's that tells when its revision runs."""
+        """Make a step of Alembic's report when its revision runs."""
         run = partial(self._run, step, step.migration_fn)
         step.migration_fn = update_wrapper(run, step.migration_fn)
         return step

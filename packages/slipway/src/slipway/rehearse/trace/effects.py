@@ -26,7 +26,7 @@ from slipway.locks import (
 from slipway.queries import USER_RELATIONS
 from slipway.rehearse.trace.driver import Notice
 
-# Marks the queries of the rehearsal, which are nobody's statements.
+# Marks the rehearsal's own queries, which belong to no revision.
 OWN = "rehearsal"
 # active_sql_transaction (PostgreSQL manual, appendix A): it cannot run in a transaction.
 NEEDS_AUTOCOMMIT = "25001"
@@ -45,7 +45,7 @@ class Effects:
 
 @dataclass(frozen=True)
 class Relation:
-    """A table or an index; `file` changes when it is written anew, an index is of `table`."""
+    """A table or an index; `file` changes when it is rewritten, an index is of `table`."""
 
     name: str
     is_table: bool
@@ -153,7 +153,7 @@ def effects_between(
 def _rewritten(
     before: TransactionSnapshot, after: TransactionSnapshot, known: Set[int]
 ) -> tuple[str, ...]:
-    """The tables that have another file; indexes are built anew with them or by themselves."""
+    """The tables that have another file; their indexes are rebuilt with them."""
     return tuple(
         before.relations[oid].name
         for oid in sorted(known & before.tables & after.tables)
@@ -211,8 +211,8 @@ def effects_of_concurrent(
 ) -> Effects:
     """What a statement did that runs transactions of its own: CONCURRENTLY and VACUUM.
 
-    By the manual, all of them take SHARE UPDATE EXCLUSIVE, or ACCESS EXCLUSIVE where they write a
-    table anew.
+    By the manual, all of them take SHARE UPDATE EXCLUSIVE, or ACCESS EXCLUSIVE where they rewrite a
+    table.
     """
     rewritten = _rewritten(before, after, known)
     touched = {table for table, *_ in before.indexes() ^ after.indexes()}

@@ -77,8 +77,7 @@ def locks(statement: TracedStatement) -> dict[str, str]:
 def scanned_under_lock(
     statement: TracedStatement, small_tables: Collection[str] = ()
 ) -> Iterator[str]:
-    """The tables that were read from end to end while any table was locked, be it another one; a
-    rewrite reads too, and is told of as such."""
+    """Return the tables scanned while any table was locked; rewrites are reported separately."""
     if any(table not in small_tables for table in locks(statement)):
         for table in statement.scanned:
             if table not in statement.rewritten and table not in small_tables:
@@ -151,10 +150,14 @@ def failed_upgrade(failure: MigrationFailure) -> Finding:
 def reverted(
     source: Source, failure: MigrationFailure | None, before: SchemaSnapshot, after: SchemaSnapshot
 ) -> Iterator[Finding]:
-    """What is wrong with a downgrade, of which `before` and `after` the revision are the states.
+    """Find what is wrong with a downgrade.
 
-    Nothing is if the revision says that it cannot be taken back, and why. What a contract removes
-    is gone, so there it is only told.
+    There is no finding where the revision declares itself irreversible, and one of severity `info`
+    for contract revisions: what they remove is gone.
+
+    Args:
+        before: the schema before the upgrade.
+        after: the schema after the downgrade.
     """
     if says_irreversible(source):
         return

@@ -40,7 +40,7 @@ WARM = 6
 KEPT = 400_000
 # Requests in a line of the output.
 LINE = 1000
-# Connections left to the migration and to whoever looks on.
+# Connections left to the migration and to observers.
 RESERVED = 20
 
 
@@ -71,7 +71,7 @@ class RequestLog:
         ]
 
     def refused(self) -> dict[tuple[str, str], str]:
-        """The error of each table and kind of request of which none came through."""
+        """Error per (table, kind) for which every request failed."""
         errors = {(table, kind): error for table, kind, _, _, error in self.requests if error}
         passed = {(table, kind) for table, kind, _, _, error in self.requests if not error}
         return {request: error for request, error in errors.items() if request not in passed}

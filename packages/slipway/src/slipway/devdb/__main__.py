@@ -1,5 +1,6 @@
 """`devdb [--port PORT] COMMAND...`: become COMMAND, with a PostgreSQL in its environment."""
 
+import argparse
 import os
 import shutil
 import signal
@@ -14,15 +15,14 @@ from slipway.devdb.libpq import libpq_environment
 from slipway.devdb.server import DevdbError, find_binaries, shared_server, tcp_url
 
 FOLDER = Path(".devdb")
-USAGE = """\
-usage: devdb [--port PORT] [--] COMMAND...
-
+DESCRIPTION = """\
 Runs COMMAND with a PostgreSQL in DATABASE_URL and in PGHOST, PGUSER, ... (psql, pg_dump).
 DATABASE_URL set in the environment or in ./.env is used as it is. Otherwise a server kept in
 ./.devdb serves all commands that run at the same time and stops with the last of them.
-
---port PORT   the server also listens on 127.0.0.1:PORT, for programs that need TCP; the URL with
-              its password is printed. That user reads and writes all tables and is no superuser
+"""
+PORT_HELP = """\
+the server also listens on 127.0.0.1:PORT, for programs that need TCP; the URL with its password
+is printed. That user reads and writes all tables and is no superuser
 """
 FAILED, USAGE_ERROR, NOT_EXECUTABLE, NOT_FOUND = 125, 2, 126, 127
 
@@ -82,25 +82,29 @@ def _settings_in(path: Path) -> dict[str, str]:
         _fail(f"{path.resolve()}: not UTF-8, save it as UTF-8", USAGE_ERROR)
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        _fail(f"{message}; see devdb --help", USAGE_ERROR)
+
+
 def _parse(arguments: list[str]) -> tuple[int | None, list[str]]:
-    port = None
-    while arguments and arguments[0].startswith("-"):
-        option, _, value = arguments.pop(0).partition("=")
-        if option == "--":
-            break
-        if option in ("-h", "--help"):
-            print(USAGE, end="")
-            raise SystemExit(0)
-        if option != "--port":
-            _fail(f"{option}: no such option, see devdb --help", USAGE_ERROR)
-        value = value or (arguments.pop(0) if arguments else "")
-        if not (value.isascii() and value.isdigit() and 0 < int(value) < 65536):
-            _fail("--port: give a number from 1 to 65535", USAGE_ERROR)
-        port = int(value)
-    if not arguments:
-        print(USAGE, end="", file=sys.stderr)
-        raise SystemExit(USAGE_ERROR)
-    return port, arguments
+    usage = "devdb [--port PORT] [--] COMMAND..."
+    parser = _Parser("devdb", usage, DESCRIPTION, allow_abbrev=False)
+    parser.add_argument("--port", type=_port, help=PORT_HELP)
+    parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    parsed = parser.parse_args(arguments)
+    command: list[str] = parsed.command
+    if command[:1] == ["--"]:
+        command = command[1:]
+    if not command:
+        parser.error("COMMAND is missing")
+    return parsed.port, command
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise argparse.ArgumentTypeError("give a number from 1 to 65535")
+    return int(text)
 
 
 def _fail(message: str, code: int = FAILED) -> NoReturn:

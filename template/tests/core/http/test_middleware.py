@@ -63,6 +63,11 @@ def client_of(application: FastAPI) -> httpx2.AsyncClient:
         ("[::2]:8000", 400),
         ("evil.example/api.example", 400),
         ("api.example@evil.example", 400),
+        ("evil.example/.internal", 400),
+        ("x@evil.example/.internal", 400),
+        ("evil.example#.internal", 400),
+        (".internal", 400),
+        ("[::1].internal", 400),
     ],
 )
 async def test_only_the_hosts_that_are_named_are_served(

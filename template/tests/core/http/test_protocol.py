@@ -198,3 +198,25 @@ async def test_many_requests_on_one_connection_are_no_long_one(port: int) -> Non
         assert b" 200 OK" in await reader.readuntil(b"\r\n\r\n")
         await reader.readexactly(1)
     writer.close()
+
+
+@pytest.mark.parametrize(
+    "request_head",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: one\r\nhost: two\r\n\r\n",
+        b"GET / HTTP/1.0\r\nhost: one\r\nhost: two\r\n\r\n",
+        b"GET / HTTP/2.0\r\nhost: testserver\r\n\r\n",
+        b"GET / HTTP/0.9\r\nhost: testserver\r\n\r\n",
+        b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\n{}",
+    ],
+)
+async def test_a_request_is_http_1_for_one_host(port: int, request_head: bytes) -> None:
+    answer = await exchange(port, request_head)
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"application/problem+json" in answer
+
+
+async def test_http_1_0_needs_no_host(port: int) -> None:
+    assert (await exchange(port, b"GET / HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 200 ")

@@ -52,6 +52,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._stop_timer()
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        version = self.parser.get_http_version()
+        # RFC 9112, section 3.2; the parser makes a 400 of the exception.
+        if version not in ("1.0", "1.1") or hosts > 1 or (not hosts and version == "1.1"):
+            raise ValueError("not HTTP/1, or without one Host header")
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

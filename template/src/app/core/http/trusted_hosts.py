@@ -9,6 +9,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.core.http.errors import problem
 
 PORT = re.compile(r":\d*\Z")
+# Anything else could end like a subdomain and still lead elsewhere: `evil.com/.example`.
+NAME = re.compile(r"(?:[a-z0-9_-]+\.)+[a-z0-9_-]+")
 
 
 class TrustedHostsMiddleware:
@@ -33,7 +35,8 @@ class TrustedHostsMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan" and scope["path"] not in self.exempt_paths:
             host = PORT.sub("", Headers(scope=scope).get("host", "").lower()).removesuffix(".")
-            if host not in self.names and not host.endswith(self.suffixes):
+            is_subdomain = NAME.fullmatch(host) and host.endswith(self.suffixes)
+            if host not in self.names and not is_subdomain:
                 await problem(400, "This host is not served here")(scope, receive, send)
                 return
         await self.app(scope, receive, send)

@@ -112,6 +112,11 @@ async def refuse() -> None:
     raise HTTPException(403, "Not for you", headers={"X-Reason": "because"})
 
 
+@router.get("/structured")
+async def refuse_with_reasons() -> None:
+    raise HTTPException(409, {"reasons": ["late", 7], "retry": None})
+
+
 @router.get("/bug")
 async def fail() -> None:
     raise RuntimeError("s3cret")
@@ -183,6 +188,12 @@ async def test_an_exception_of_the_application_keeps_its_words_and_headers(
 
     assert assert_problem(response, 403)["detail"] == "Not for you"
     assert response.headers["x-reason"] == "because"
+
+
+async def test_a_structured_detail_arrives_as_json(client: httpx2.AsyncClient) -> None:
+    problem = assert_problem(await client.get("/structured"), 409)
+
+    assert problem["detail"] == {"reasons": ["late", 7], "retry": None}
 
 
 @pytest.mark.parametrize("chunked", [False, True])

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError, ResponseValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import iter_route_contexts
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
@@ -58,7 +58,7 @@ class Problem(BaseModel):
 
     title: str
     status: int
-    detail: str | None = None
+    detail: JsonValue = None
     errors: Sequence[FieldProblem] | None = None
     constraint: str | None = None
     id: str | None = None
@@ -66,7 +66,7 @@ class Problem(BaseModel):
 
 def problem(
     status: int,
-    detail: str | None = None,
+    detail: JsonValue = None,
     *,
     headers: Mapping[str, str] | None = None,
     **members: Any,
@@ -85,7 +85,7 @@ async def _http(request: Request, error: HTTPException) -> JSONResponse:
     headers = error.headers
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers = {**(headers or {}), "Allow": ", ".join(_methods(request))}
-    return problem(error.status_code, str(error.detail), headers=headers)
+    return problem(error.status_code, error.detail, headers=headers)
 
 
 def _methods(request: Request) -> list[str]:

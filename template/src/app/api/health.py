@@ -21,5 +21,6 @@ async def ready(request: Request) -> dict[str, str]:
     """
     readiness: Readiness = request.app.state.readiness
     if problem := await readiness.problem():
-        raise HTTPException(status.HTTP_503_SERVICE_UNAVAILABLE, problem)
+        retry = {"Retry-After": "1"}
+        raise HTTPException(status.HTTP_503_SERVICE_UNAVAILABLE, problem, headers=retry)
     return {"status": "ok"}

@@ -96,7 +96,7 @@ class Readiness:
         """Find the problem; log each change, because few people see the answers to probes."""
         detail: object = ""
         try:
-            problem = await self._find_problem()
+            problem, detail = await self._find_problem()
         except (DatabaseUnavailableError, OSError, SQLAlchemyError) as error:
             problem = "The database does not answer"
             detail = f": {getattr(error, 'orig', None) or error!r}"
@@ -108,19 +108,18 @@ class Readiness:
         self._known_problem = problem
         return problem
 
-    async def _find_problem(self) -> str | None:
+    async def _find_problem(self) -> tuple[str | None, str]:
+        """The problem as any client may know it, and what only the log says."""
         async with asyncio.timeout(TIMEOUT), self._engine.connect() as connection:
             if await connection.scalar(text("SHOW transaction_read_only")) == "on":
                 # The next look must not ask the same server, which may have been replaced.
                 await connection.invalidate()
-                return "The database is read-only"
+                return "The database is read-only", ""
             applied = await connection.run_sync(read_applied)
         if self._revisions and missing(self._revisions, applied):
-            return (
-                f"The schema is at {_names(applied.heads)}, this code needs "
-                f"{_names(self._revisions.heads)}: the migrations have not been applied yet"
-            )
-        return None
+            heads = f"{_names(applied.heads)}, needed {_names(self._revisions.heads)}"
+            return "The migrations have not been applied yet", f": the schema is at {heads}"
+        return None, ""
 
 
 def _names(revisions: frozenset[str]) -> str:

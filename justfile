@@ -57,7 +57,7 @@ lint:
 
 # Mend the style
 format:
-    uv run ruff check --fix
+    -uv run ruff check --fix
     uv run ruff format
 
 # Build the library's wheel into template/vendor, for the last commit of a piece of work

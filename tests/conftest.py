@@ -11,8 +11,8 @@ from pathlib import Path
 import copier
 import hypothesis
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
 
+from packages.slipway.tests.browser import browser  # noqa: F401  a fixture
 from packages.slipway.tests.processes import git, run
 from packages.vendored_wheel import build
 from tests.project import Project
@@ -116,16 +116,3 @@ def bare_project(installed: Callable[..., Project]) -> Iterator[Project]:
     project = installed("Été & Fils", example=False, ci="gitlab")
     yield project
     project.restore()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium. While it is open, this process has an event loop and can start no other,
-    so it is not kept for longer than a module."""
-    chromium = shutil.which("chromium")
-    assert chromium, "no Chromium: apt-get install chromium"
-    expect.set_options(timeout=60_000)  # milliseconds
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium)
-        yield browser
-        browser.close()

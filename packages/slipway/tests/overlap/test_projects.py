@@ -59,6 +59,7 @@ CAUGHT = {
 }
 
 
+@pytest.mark.representative
 def test_the_commit_that_adopts_the_library_is_tried_on_a_version_without_it(shop: Shop) -> None:
     sync_project(shop)
     shop.write("migrations/env.py", ADOPTED)

@@ -23,7 +23,7 @@ test *arguments:
 
 # Run what takes minutes, or a Docker engine
 test-slow *arguments:
-    uv run pytest --numprocesses 4 --dist worksteal -m "(slow or docker) and not timing" "$@"
+    uv run pytest --numprocesses 4 --dist worksteal -m "(slow or docker) and not timing" --durations 40 "$@"
 
 # Run what measures how long requests wait, with fewer tests at once
 test-timing *arguments:

@@ -119,5 +119,5 @@ def fill_in(revision: Path, code: str) -> None:
     body = "\n".join(line for line in lines if not line.startswith("from ")).strip()
     head = revision.read_text(encoding="utf-8").partition("\n\ndef upgrade")[0].rstrip()
     if imports:
-        head = head.replace("import op\n", f"import op\n\n{imports}\n", 1)
+        head = head.replace("import op\n", f"import op\n{imports}\n", 1)
     revision.write_text(f"{head}\n\n\n{body}\n", encoding="utf-8")

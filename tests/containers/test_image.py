@@ -134,8 +134,8 @@ def test_what_was_downloaded_once_is_not_downloaded_again(render: Render) -> Non
         log = rebuild(project.path)
 
     assert re.search(r"Installed \d+ packages", log)
-    # uv prepares what it has not kept, and the project itself, which is not downloaded.
-    assert re.findall(r"Prepared (\d+ package.*) in", log) == ["1 package"]
+    # uv prepares what it has not kept: the wheel in vendor/ and the project, which are here.
+    assert re.findall(r"Prepared (\d+ package.*) in", log) == ["1 package", "1 package"]
 
 
 def test_what_is_installed_is_what_the_lock_file_names(render: Render) -> None:

@@ -364,10 +364,13 @@ def test_the_next_steps_are_commands_that_the_project_has(template: Path, tmp_pa
     recipes = run(Path(sys.executable).with_name("just"), "--summary", cwd=tmp_path).stdout.split()
 
     shown = commands(message)
-    assert shown
+    own = [command for command in shown if command[:3] == ["uv", "run", "just"]]
     # No `cd`, above all: the user is there already.
-    assert [command for command in shown if command[:3] != ["uv", "run", "just"]] == []
-    assert {recipe for command in shown for recipe in command[3:]} <= set(recipes)
+    [commit] = [command for command in shown if command not in own]
+    assert own
+    assert {recipe for command in own for recipe in command[3:]} <= set(recipes)
+    run("sh", "-c", shlex.join(commit).replace("'&&'", "&&"), cwd=tmp_path)
+    assert run("git", "log", "--format=%s", cwd=tmp_path).stdout == "Start\n"
 
 
 @pytest.mark.parametrize(

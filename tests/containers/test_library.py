@@ -8,11 +8,13 @@ from tests.conftest import ROOT
 pytestmark = pytest.mark.docker
 
 COPY = """
-mkdir -p /work/template && cd /work
+mkdir -p /copy/template && cd /copy
 cp -r /repository/packages /repository/pyproject.toml .
 cp -r /repository/template/src template/
 """
+# git: `overlap` checks out another version.
 TEST = """
+apt-get update -qq && apt-get install -y -qq --no-install-recommends git >/dev/null
 pip install --quiet --root-user-action ignore uv
 uv run --quiet --no-project --isolated \
     --with-requirements packages/slipway/tests/requirements.txt \

@@ -10,7 +10,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from slipway.overlap.statements import _dialect, _request, templates
+from packages.slipway.tests.history import History
+from slipway.overlap.statements import _dialect, _of_tables, _request, templates
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
@@ -96,3 +97,29 @@ def test_a_table_without_a_key_is_only_listed_and_added_to() -> None:
     found = requests(sa.Column("a", sa.Integer), row=(1,))
 
     assert set(found) == {"page", "insert"}
+
+
+def test_tables_whose_statements_cannot_all_be_written_are_named(history: History) -> None:
+    """A table that is left out without a word would pass for one that was tried."""
+    metadata = sa.MetaData()
+    tables = [
+        sa.Table(name, metadata, sa.Column("id", sa.Integer, primary_key=True), *columns)
+        for name, columns in {
+            "fine": [],
+            "of_another_schema": [sa.Column("missing", sa.Integer)],
+            "absent": [],
+            "empty": [],
+        }.items()
+    ]
+    for name in ("fine", "of_another_schema", "empty"):
+        history.sql(f"CREATE TABLE {name} (id int PRIMARY KEY)")
+    history.sql("INSERT INTO fine VALUES (1)")
+    history.sql("INSERT INTO of_another_schema VALUES (1)")
+    engine = sa.create_engine(history.url.replace("postgresql:", "postgresql+psycopg:"))
+
+    with engine.connect() as connection:
+        found = _of_tables(connection, tables)
+    engine.dispose()
+
+    assert found["untried"] == ["of_another_schema", "absent", "empty"]
+    assert {request["table"] for request in found["requests"] if request["sent"]} == {"fine"}

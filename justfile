@@ -5,7 +5,7 @@ set positional-arguments
 # Without compiled files every start of Python takes several times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-# An environment of its own for the library's representative tests.
+# A separate environment for the library's representative tests.
 representative := "uv run --no-project --isolated --with-requirements packages/slipway/tests/requirements.txt"
 
 [private]

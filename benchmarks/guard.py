@@ -28,7 +28,7 @@ GUARD = ("guard", "--format", "json")
 INTRODUCTION = """\
 ## Guard
 
-`slipway guard` as a process of its own, over histories whose revisions each create a \
+`slipway guard` as a separate process, over histories whose revisions each create a \
 table with an index, add a column to the table before and drop another; no database is involved. \
 Medians of {rounds} interleaved rounds."""
 

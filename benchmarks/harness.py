@@ -132,7 +132,7 @@ def new_database(server: str, name: str, template: str = "template1") -> str:
 
 
 def alembic(history: History, *command: str) -> float:
-    """The seconds that an Alembic command takes as a process of its own."""
+    """Time an Alembic command as a separate process; return seconds."""
     began = time.perf_counter()
     process = history.start(*command)
     printed, _ = process.communicate()
@@ -142,7 +142,7 @@ def alembic(history: History, *command: str) -> float:
 
 
 def slipway(project: Path, *arguments: str) -> float:
-    """The seconds that `slipway` takes as a process of its own."""
+    """Time a `slipway` command as a separate process; return seconds."""
     command = (sys.executable, "-m", "slipway", *arguments)
     variables = {"PYTHONPATH": str(ROOT / "template/src")}
     began = time.perf_counter()

@@ -24,7 +24,7 @@ INTRODUCTION = """\
 ## Rehearsal
 
 `slipway rehearse` of one revision that adds a column with an index to one table, in a \
-project of so many tables with so many rows in each; the whole command, as a process of its own, \
+project of so many tables with so many rows in each; the whole command, as a separate process, \
 on a server that runs. Seconds are medians of {rounds} interleaved rounds."""
 
 CREATE = """\
